@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hook `container`: the host side of a container's veth, ingress: all that a
+ * container sends. Order: source checks; a flow; the own network; a published
+ * port of the host; the host itself; another network; the outside.
+ */
+#include "translate.h"
+#include "ipv6.h"
+
+struct sender {
+	__u32 index;
+	struct endpoint *endpoint;
+	struct network *network;
+};
+
+static __always_inline bool sender_find(struct __sk_buff *skb, struct sender *s)
+{
+	__u32 ifindex = skb->ifindex, number;
+	__u32 *index = bpf_map_lookup_elem(&devices, &ifindex);
+
+	if (!index)
+		return false;
+	s->index = *index;
+	s->endpoint = bpf_map_lookup_elem(&endpoints, index);
+	if (!s->endpoint || s->endpoint->ifindex != ifindex)
+		return false;
+	number = s->endpoint->network;
+	s->network = bpf_map_lookup_elem(&networks, &number);
+	return s->network;
+}
+
+static __always_inline int container_arp(struct packet *p, const struct sender *s)
+{
+	struct arp_ipv4 *arp = bytes(p->skb, ETH_LEN, sizeof(*arp));
+
+	if (!arp || arp->hardware != bpf_htons(1) || arp->protocol != bpf_htons(ETH_P_IP) ||
+	    arp->hardware_len != 6 || arp->protocol_len != 4)
+		return drop(p, REASON_MALFORMED);
+	if (!same_mac(arp->sender_mac, s->endpoint->mac))
+		return drop(p, REASON_SPOOFED_ARP);
+	/* A sender of zero only asks whether an address is in use (RFC 5227). */
+	if (arp->sender && arp->sender != s->endpoint->addr4)
+		return drop(p, REASON_SPOOFED_ARP);
+	return VERDICT_PASS;
+}
+
+static __always_inline bool in_own_network(const struct packet *p, const struct sender *s)
+{
+	return (p->key.dst & s->network->mask4) == s->network->subnet4 && p->key.dst != s->network->gateway4;
+}
+
+static __always_inline bool broadcast_or_multicast(const struct packet *p, const struct sender *s)
+{
+	return ipv4_multicast_or_reserved(p->key.dst) ||
+	       p->key.dst == (s->network->subnet4 | ~s->network->mask4);
+}
+
+static __always_inline int to_neighbour(struct packet *p)
+{
+	__be32 dst = p->key.dst;
+	__u32 *index = bpf_map_lookup_elem(&endpoints4, &dst);
+	struct endpoint *endpoint;
+
+	if (!index)
+		return drop(p, REASON_NO_ENDPOINT);
+	endpoint = bpf_map_lookup_elem(&endpoints, index);
+	if (!endpoint)
+		return drop(p, REASON_NO_ENDPOINT);
+	return deliver(p, endpoint);
+}
+
+static __always_inline int masquerade(struct packet *p, const struct sender *s)
+{
+	struct snat_search search = { .skb = p->skb, .key = p->key, .host_source = true };
+	struct flow4 *flow = &search.flow;
+	struct bpf_fib_lookup fib;
+	struct uplink *uplink;
+	__u16 reason;
+
+	if (!s->network->rule)
+		return drop(p, REASON_INTERNAL);
+	reason = untranslatable(p);
+	if (!reason && p->ttl <= 1)
+		reason = REASON_TTL_EXCEEDED;
+	if (!reason)
+		reason = route_ipv4(p, 0, p->key.dst, true, &fib);
+	if (reason)
+		return drop(p, reason);
+	uplink = route_uplink(&fib);
+	if (!uplink)
+		return drop(p, REASON_NOT_AN_UPLINK);
+	flow->src = fib.ipv4_src ? fib.ipv4_src : uplink->addr4;
+	if (!flow->src)
+		return drop(p, REASON_NO_SOURCE);
+	flow_begin(&flow->head, s->index, s->network->rule);
+	flow->head.target = TARGET_OUTSIDE;
+	flow->head.back_target = TARGET_ENDPOINT;
+	flow->head.back_zone = ZONE_OUTSIDE;
+	flow->dst = p->key.dst;
+	flow->dport = p->key.dport;
+	if (!snat_claim4(&search))
+		return drop(p, REASON_MASQUERADE_EXHAUSTED);
+	return open4(p, flow);
+}
+
+/* To an address of the host: one of its published ports, or the host itself. */
+static __always_inline int to_host(struct packet *p, const struct sender *s)
+{
+	__u32 index = 0;
+	struct rule *rule = published_to4(p, &index);
+
+	return rule ? publish4(p, rule, index, s->index) : VERDICT_PASS;
+}
+
+static __always_inline bool address_of_host(const struct packet *p, const struct sender *s)
+{
+	__be32 dst = p->key.dst;
+	struct host_addr *host = bpf_map_lookup_elem(&host_addrs4, &dst);
+
+	/* Another network's gateway is an address of that network. */
+	return host && (!host->network || host->network == s->endpoint->network);
+}
+
+static __always_inline bool address_of_a_network(__be32 addr)
+{
+	struct subnet_key4 key = { .prefix_len = 32, .addr = addr };
+
+	return bpf_map_lookup_elem(&subnets4, &key);
+}
+
+static __always_inline int container_ipv4(struct packet *p, const struct sender *s)
+{
+	struct flow4 *flow;
+	bool own;
+
+	if (!parse_ipv4(p))
+		return drop(p, REASON_MALFORMED);
+	if (p->key.src != s->endpoint->addr4)
+		return drop(p, REASON_SPOOFED_ADDRESS);
+	if (ipv4_loopback(p->key.dst) || !(p->key.dst & bpf_htonl(0xff000000)))
+		return drop(p, REASON_MARTIAN);
+	if (broadcast_or_multicast(p, s))
+		return VERDICT_PASS;
+	p->key.zone = s->endpoint->network;
+	own = in_own_network(p, s);
+	if (p->has_ports && (!own || s->endpoint->flags & ENDPOINT_TRANSLATED)) {
+		flow = flow_find4(p);
+		if (flow)
+			return follow4(p, flow);
+	}
+	if (own)
+		return to_neighbour(p);
+	if (address_of_host(p, s))
+		return to_host(p, s);
+	if (address_of_a_network(p->key.dst))
+		return drop(p, REASON_ISOLATION);
+	return masquerade(p, s);
+}
+
+static __always_inline int from_container(struct packet *p)
+{
+	struct __sk_buff *skb = p->skb;
+	struct sender s;
+	struct eth_header *eth;
+
+	if (!sender_find(skb, &s))
+		return drop(p, REASON_UNKNOWN_DEVICE);
+	eth = bytes(skb, 0, sizeof(*eth));
+	if (!eth)
+		return drop(p, REASON_MALFORMED);
+	if (!same_mac(eth->src, s.endpoint->mac))
+		return drop(p, REASON_SPOOFED_MAC);
+	if (skb->vlan_present)
+		return drop(p, REASON_ETHERTYPE);
+	switch (eth->type) {
+	case bpf_htons(ETH_P_IP):
+		return container_ipv4(p, &s);
+	case bpf_htons(ETH_P_ARP):
+		return container_arp(p, &s);
+	case bpf_htons(ETH_P_IPV6):
+		return container_ipv6(p);
+	}
+	return drop(p, REASON_ETHERTYPE);
+}
+
+SEC("tc")
+int container_ingress(struct __sk_buff *skb)
+{
+	struct packet p = { .skb = skb };
+
+	return leave(&p, HOOK_CONTAINER, from_container(&p));
+}
+
+char _license[] SEC("license") = "GPL";

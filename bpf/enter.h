@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a program knows of its packet, and safe access to its bytes. */
+#ifndef SLUICE_ENTER_H
+#define SLUICE_ENTER_H
+
+#include "types.h"
+#include "wire.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+struct packet {
+	struct __sk_buff *skb;
+	__u16 drop;     /* the reason, when the verdict is VERDICT_DROP */
+	__s32 redirect; /* what the redirect helper returned, when it is VERDICT_REDIRECT */
+
+	__u32 transport; /* offset of the transport header */
+	__u16 length;    /* from the network header on */
+	__u8 ttl;
+	__u8 tcp_flags;
+	bool fragment;  /* any fragment, the first included */
+	bool has_ports; /* the key's ports are valid: TCP, UDP or ICMP echo */
+	struct flow_key4 key;
+};
+
+/*
+ * bytes returns `size` bytes from `offset` on, or NULL when the packet is
+ * shorter. It may make the kernel pull them into the linear part, which
+ * invalidates pointers got before.
+ */
+static __always_inline void *bytes(struct __sk_buff *skb, __u32 offset, __u32 size)
+{
+	void *start = (void *)(long)skb->data + offset;
+
+	if (start + size <= (void *)(long)skb->data_end)
+		return start;
+	if (offset + size > skb->len || bpf_skb_pull_data(skb, offset + size))
+		return NULL;
+	start = (void *)(long)skb->data + offset;
+	if (start + size > (void *)(long)skb->data_end)
+		return NULL;
+	return start;
+}
+
+/*
+ * transport_bytes does so from the transport header on. The mask, which clang
+ * must not drop, tells the verifier how far an Ethernet and an IPv4 header reach.
+ */
+static __always_inline void *transport_bytes(struct packet *p, __u32 size)
+{
+	__u32 offset = p->transport;
+
+	asm volatile("%0 &= 0x7f" : "+r"(offset));
+	return bytes(p->skb, offset, size);
+}
+
+static __always_inline int drop(struct packet *p, __u16 reason)
+{
+	p->drop = reason;
+	return VERDICT_DROP;
+}
+
+static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
+{
+	return *(const __u32 *)a == *(const __u32 *)b && *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
+}
+
+#endif

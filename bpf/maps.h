@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Every map of the datapath. docs/architecture.md says who writes which. */
+#ifndef SLUICE_MAPS_H
+#define SLUICE_MAPS_H
+
+#include "types.h"
+#include "reasons.h"
+#include <bpf/bpf_helpers.h>
+
+#define MAP(name, kind, key_type, value_type, size)         \
+	struct {                                            \
+		__uint(type, kind);                         \
+		__type(key, key_type);                      \
+		__type(value, value_type);                  \
+		__uint(max_entries, size);                  \
+	} name SEC(".maps")
+
+#define MAP_UNALLOCATED(name, kind, key_type, value_type, size) \
+	struct {                                            \
+		__uint(type, kind);                         \
+		__type(key, key_type);                      \
+		__type(value, value_type);                  \
+		__uint(max_entries, size);                  \
+		__uint(map_flags, BPF_F_NO_PREALLOC);       \
+	} name SEC(".maps")
+
+/* Conntrack. The loader sets the sizes. */
+MAP(flows4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
+MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 1024);
+
+/* By index; index 0 is nobody. */
+MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS);
+MAP(endpoints, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS);
+MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, MAX_RULES);
+
+/* To an endpoint's index: from its veth, from its address. */
+MAP_UNALLOCATED(devices, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_ENDPOINTS);
+MAP_UNALLOCATED(endpoints4, BPF_MAP_TYPE_HASH, __be32, __u32, MAX_ENDPOINTS);
+
+/* Port, in host byte order, to the index of the first rule on it. */
+MAP(ports_tcp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);
+MAP(ports_udp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);
+
+MAP_UNALLOCATED(host_addrs4, BPF_MAP_TYPE_HASH, __be32, struct host_addr, 4096);
+MAP_UNALLOCATED(uplinks, BPF_MAP_TYPE_HASH, __u32, struct uplink, 1024);
+
+/* Prefix to a network's index. */
+MAP_UNALLOCATED(subnets4, BPF_MAP_TYPE_LPM_TRIE, struct subnet_key4, __u32, MAX_NETWORKS);
+MAP_UNALLOCATED(subnets6, BPF_MAP_TYPE_LPM_TRIE, struct subnet_key6, __u32, MAX_NETWORKS);
+
+/* Where the search for a masquerade port begins, by destination. */
+MAP(snat_cursors, BPF_MAP_TYPE_ARRAY, __u32, __u32, SNAT_CURSORS);
+
+MAP(socket_origins, BPF_MAP_TYPE_LRU_HASH, struct socket_key, struct socket_origin, 16384);
+
+MAP(rule_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct rule_counters, MAX_RULES);
+MAP(packet_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, HOOKS * VERDICTS);
+MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, REASONS);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");
+
+#endif

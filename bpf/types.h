@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Keys and values of the maps: the layout that pinned maps keep. A change here
+ * needs a new LAYOUT in loader/layout.go. Go's types are generated from these.
+ * Addresses and ports of packets are in network byte order, ports of rules in
+ * host byte order, as each field says.
+ */
+#ifndef SLUICE_TYPES_H
+#define SLUICE_TYPES_H
+
+#include "abi.h"
+
+#define MAX_NETWORKS 1024
+#define MAX_ENDPOINTS 16384
+#define MAX_RULES 16384
+#define MAX_RULE_CHAIN 8
+#define SNAT_CURSORS 4096
+#define EVENT_BYTES 96
+
+/* Where a packet was seen: a network's index, or one of these. */
+#define ZONE_OUTSIDE 0
+#define ZONE_HOST 0xffff
+
+/*
+ * A flow has two halves, one per direction, each keyed by what a packet of that
+ * direction looks like before translation.
+ */
+struct flow_key4 {
+	__be32 src;
+	__be32 dst;
+	__be16 sport; /* ICMP echo request: the identifier */
+	__be16 dport; /* ICMP echo reply: the identifier */
+	__u16 zone;
+	__u8 protocol;
+	__u8 echo_reply; /* 1 for an ICMP echo reply */
+};
+
+struct flow_key6 {
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u16 zone;
+	__u8 protocol;
+	__u8 echo_reply;
+};
+
+/* Bits of flow_head.state: what has been seen, kept equal in both halves. */
+#define FLOW_REPLIED 0x01      /* a packet of the reply direction */
+#define FLOW_CONFIRMED 0x02    /* and after it one of the forward direction */
+#define FLOW_FIN_FORWARD 0x04
+#define FLOW_FIN_REPLY 0x08
+#define FLOW_RESET 0x10
+
+/* Where a half's packets go once they are translated. */
+enum flow_target {
+	TARGET_ENDPOINT = 1, /* to flow_head.endpoint */
+	TARGET_PEER = 2,     /* to flow_head.peer */
+	TARGET_OUTSIDE = 3,  /* by a route of the host */
+	TARGET_STACK = 4,    /* to the host's own stack */
+};
+
+#define DIRECTION_FORWARD 0
+#define DIRECTION_REPLY 1
+
+struct flow_head {
+	__u32 created; /* seconds of CLOCK_MONOTONIC */
+	__u32 seen;    /* likewise; of this half's last packet */
+	__u8 state;
+	__u8 direction;
+	__u8 target;      /* enum flow_target, of this half */
+	__u8 back_target; /* of the other half */
+	__u16 back_zone;  /* the zone in the other half's key */
+	__u16 reserved;
+	/* The endpoint that the flow belongs to: the one that is masqueraded or
+	 * published. Its generation, when raised, ends the flow. */
+	__u32 endpoint;
+	__u32 endpoint_generation;
+	/* The endpoint at the other end, 0 when that is not a container. */
+	__u32 peer;
+	__u32 peer_generation;
+	__u32 rule;
+	__u32 rule_generation;
+	__u32 policy_epoch; /* of the policy that let the flow in; 0 until there are policies */
+};
+
+/* The addresses and ports that this half's packets get. */
+struct flow4 {
+	struct flow_head head;
+	__be32 src;
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 reserved[8];
+};
+
+struct flow6 {
+	struct flow_head head;
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u8 reserved[8];
+};
+
+#define ENDPOINT_READY 0x01      /* programs attached: packets may be delivered */
+#define ENDPOINT_TRANSLATED 0x02 /* published: its packets inside the network have flows too */
+
+struct endpoint {
+	__u32 generation;
+	__u32 ifindex; /* of the host side of its veth */
+	__be32 addr4;
+	__u8 addr6[16];
+	__u8 mac[6];
+	__u16 network;
+	__u8 flags;
+	__u8 reserved[3];
+};
+
+struct network {
+	__u32 ifindex; /* of its bridge */
+	__u32 rule;    /* the masquerade rule; 0 for an internal network */
+	__be32 subnet4;
+	__be32 mask4;
+	__be32 gateway4;
+	__u8 subnet6[16];
+	__u8 mask6[16];
+	__u8 gateway6[16];
+	__u8 mac[6]; /* of its bridge */
+	__u8 reserved[2];
+};
+
+#define RULE_MASQUERADE 1
+#define RULE_PUBLISH 2
+
+struct rule {
+	__u32 generation;
+	__u32 next;   /* the next rule on these host ports, 0 at the end */
+	__u32 endpoint;
+	__u32 policy; /* 0: open */
+	__be32 addr4; /* host address; 0 for every one */
+	__u8 addr6[16];
+	__u16 first; /* host ports, host byte order */
+	__u16 last;
+	__u16 target; /* the endpoint's port for `first`, host byte order */
+	__u16 network;
+	__u8 kind;
+	__u8 protocol;
+	__u8 family;
+	__u8 reserved;
+};
+
+struct rule_counters {
+	__u64 flows; /* first packets of flows */
+	__u64 flow_bytes;
+	__u64 packets; /* every translated packet, both directions */
+	__u64 bytes;
+};
+
+/* Which host addresses are ours; network is that of a gateway, else 0. */
+struct host_addr {
+	__u16 network;
+	__u16 reserved;
+};
+
+struct uplink {
+	__be32 addr4; /* masquerade source when the route prefers none */
+	__u8 addr6[16];
+};
+
+struct subnet_key4 {
+	__u32 prefix_len;
+	__be32 addr;
+};
+
+struct subnet_key6 {
+	__u32 prefix_len;
+	__u8 addr[16];
+};
+
+/* What a host process asked for, by its socket and by what it got instead. */
+struct socket_key {
+	__u64 cookie;
+	__u8 addr[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__be16 port;
+	__u16 protocol;
+	__u32 reserved;
+};
+
+struct socket_origin {
+	__u8 addr[16];
+	__be16 port;
+	__u16 reserved;
+};
+
+enum hook {
+	HOOK_CONTAINER = 0,
+	HOOK_UPLINK = 1,
+	HOOK_BRIDGE = 2,
+	HOOK_SOCKET = 3,
+	HOOKS = 4,
+};
+
+enum verdict {
+	VERDICT_PASS = 0,     /* on to the next program or the stack */
+	VERDICT_REDIRECT = 1, /* delivered by us */
+	VERDICT_DROP = 2,
+	VERDICTS = 3,
+};
+
+/* One dropped packet, for the ring buffer. */
+struct drop_event {
+	__u64 time; /* nanoseconds of CLOCK_MONOTONIC */
+	__u32 ifindex;
+	__u32 length; /* of the packet */
+	__u16 reason;
+	__u8 hook;
+	__u8 captured; /* bytes of data that are valid */
+	__u8 data[EVENT_BYTES]; /* from the Ethernet header on */
+	__u8 reserved[4];
+};
+
+#endif

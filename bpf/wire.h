@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Headers as they are on the wire: every field wider than a byte is in network
+ * byte order. Sources: IEEE 802.3, RFC 826, 791, 8200, 9293, 768, 792.
+ */
+#ifndef SLUICE_WIRE_H
+#define SLUICE_WIRE_H
+
+#include "abi.h"
+
+#define ETH_LEN 14
+#define ETH_P_IP 0x0800
+#define ETH_P_ARP 0x0806
+#define ETH_P_IPV6 0x86DD
+
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+
+#define IPV4_FRAGMENT_MASK 0x3fff /* offset and "more fragments" */
+#define IPV4_OFFSET_MASK 0x1fff
+
+#define ICMP_ECHO_REPLY 0
+#define ICMP_ECHO 8
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+struct eth_header {
+	__u8 dst[6];
+	__u8 src[6];
+	__be16 type;
+};
+
+struct arp_ipv4 {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 op;
+	__u8 sender_mac[6];
+	__be32 sender;
+	__u8 target_mac[6];
+	__be32 target;
+} __attribute__((packed));
+
+struct ipv4_header {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 total_len;
+	__be16 id;
+	__be16 fragment;
+	__u8 ttl;
+	__u8 protocol;
+	__u16 checksum;
+	__be32 src;
+	__be32 dst;
+};
+
+struct ipv6_header {
+	__be32 version_class_flow;
+	__be16 payload_len;
+	__u8 next;
+	__u8 hop_limit;
+	__u8 src[16];
+	__u8 dst[16];
+};
+
+struct tcp_header {
+	__be16 sport;
+	__be16 dport;
+	__be32 seq;
+	__be32 ack;
+	__u8 data_offset; /* in 32-bit words, in the upper half */
+	__u8 flags;
+	__be16 window;
+	__u16 checksum;
+	__be16 urgent;
+};
+
+struct udp_header {
+	__be16 sport;
+	__be16 dport;
+	__be16 len;
+	__u16 checksum;
+};
+
+struct icmp_echo {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be16 id;
+	__be16 seq;
+};
+
+#endif

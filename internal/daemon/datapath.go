@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// datapath is the engine's view of the kernel: entries by maps, attachments by
+// the loader.
+type datapath struct {
+	*maps.Maps
+	loader *loader.Loader
+
+	mu       sync.Mutex
+	attached map[string]int // uplinks that have our program: ifindex by name
+}
+
+var _ engine.Datapath = (*datapath)(nil)
+
+func newDatapath(l *loader.Loader, m *maps.Maps) *datapath {
+	return &datapath{Maps: m, loader: l, attached: map[string]int{}}
+}
+
+func (d *datapath) AttachContainer(device string, ifindex int) error {
+	return d.loader.AttachContainer(device, ifindex)
+}
+
+func (d *datapath) DetachContainer(device string) error { return d.loader.DetachContainer(device) }
+
+func (d *datapath) AttachBridge(device string, ifindex int) error {
+	return d.loader.AttachBridge(device, ifindex)
+}
+
+func (d *datapath) DetachBridge(device string) error { return d.loader.DetachBridge(device) }
+
+// SetUplinks attaches to new uplinks before the datapath may route through
+// them, and stops routing before it detaches from old ones.
+func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sources := map[uint32]netip.Addr{}
+	names := map[string]bool{}
+	for _, u := range uplinks {
+		if d.attached[u.Name] != u.Ifindex {
+			if err := d.loader.AttachUplink(u.Name, u.Ifindex); err != nil {
+				return err
+			}
+			d.attached[u.Name] = u.Ifindex
+		}
+		sources[uint32(u.Ifindex)] = u.Source4
+		names[u.Name] = true
+	}
+	if err := d.Maps.SetUplinks(sources); err != nil {
+		return err
+	}
+	for name := range d.attached {
+		if names[name] {
+			continue
+		}
+		if err := d.loader.DetachUplink(name); err != nil {
+			return err
+		}
+		delete(d.attached, name)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+// Package datapath holds the compiled programs of bpf/ and the Go types of
+// their maps' keys and values. Both are generated; package loader creates the
+// maps and attaches the programs, package maps reads and writes entries.
+//
+// The object `layout` has the maps and types, each of the others the programs
+// of one hook. Makefile sets the compiler and its flags.
+package datapath
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types -type flow_key4 -type flow_key6 -type flow4 -type flow6 -type endpoint -type network -type rule -type rule_counters -type host_addr -type uplink -type subnet_key4 -type subnet_key6 -type socket_key -type socket_origin -type drop_event -type hook -type verdict -type flow_target -type flow_head layout ../../bpf/layout.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types container ../../bpf/container.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types uplink ../../bpf/uplink.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types bridge ../../bpf/bridge.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types socket ../../bpf/socket.c

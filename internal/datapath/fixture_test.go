@@ -1,0 +1,280 @@
+package datapath_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
+	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// The cast of every single-packet test: a host with one uplink and two
+// networks, endpoints a and b in the first and c in the second.
+var (
+	hostAddr   = netip.MustParseAddr("192.0.2.1")
+	clientAddr = netip.MustParseAddr("192.0.2.9")
+	remoteAddr = netip.MustParseAddr("198.51.100.7")
+	hostMAC    = mustMAC("02:00:00:00:00:01")
+	routerMAC  = mustMAC("02:00:00:00:00:fe")
+
+	subnetOne  = netip.MustParsePrefix("172.17.0.0/16")
+	gatewayOne = netip.MustParseAddr("172.17.0.1")
+	gatewayMAC = mustMAC("02:42:ac:11:00:01")
+	subnetTwo  = netip.MustParsePrefix("172.18.0.0/16")
+	gatewayTwo = netip.MustParseAddr("172.18.0.1")
+)
+
+const (
+	networkOne, networkTwo       = 1, 2
+	masqueradeOne, masqueradeTwo = 1, 2
+	publishTCP, publishUDP       = 3, 4
+	published, target            = 8080, 80
+)
+
+type endpoint struct {
+	index   uint32
+	network uint16
+	addr    netip.Addr
+	mac     net.HardwareAddr
+	ifindex int
+}
+
+type fixture struct {
+	t      *testing.T
+	loader *loader.Loader
+	maps   *maps.Maps
+	uplink int
+	bridge int
+
+	a, b, c endpoint
+}
+
+func mustMAC(s string) net.HardwareAddr {
+	mac, err := net.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return mac
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newFixture gives the calling test a network namespace, maps and programs of
+// its own. The thread is never unlocked: it ends with the test.
+func newFixture(t *testing.T, config loader.Config) *fixture {
+	t.Helper()
+	runtime.LockOSThread()
+	must(t, unix.Unshare(unix.CLONE_NEWNET))
+	f := &fixture{t: t}
+	f.devices()
+	f.load(config)
+	f.entries()
+	return f
+}
+
+func (f *fixture) devices() {
+	f.uplink = f.veth("uplink0", hostMAC)
+	f.bridge = f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge0", HardwareAddr: gatewayMAC}})
+	f.address("uplink0", netip.PrefixFrom(hostAddr, 24))
+	f.address("bridge0", netip.PrefixFrom(gatewayOne, 16))
+	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: net.ParseIP("192.0.2.254")}))
+	f.a = endpoint{1, networkOne, netip.MustParseAddr("172.17.0.2"), mustMAC("02:42:ac:11:00:02"), f.veth("veth-a", nil)}
+	f.b = endpoint{2, networkOne, netip.MustParseAddr("172.17.0.3"), mustMAC("02:42:ac:11:00:03"), f.veth("veth-b", nil)}
+	f.c = endpoint{3, networkTwo, netip.MustParseAddr("172.18.0.2"), mustMAC("02:42:ac:12:00:02"), f.veth("veth-c", nil)}
+}
+
+func (f *fixture) link(l netlink.Link) int {
+	must(f.t, netlink.LinkAdd(l))
+	made, err := netlink.LinkByName(l.Attrs().Name)
+	must(f.t, err)
+	must(f.t, netlink.LinkSetUp(made))
+	return made.Attrs().Index
+}
+
+func (f *fixture) veth(name string, mac net.HardwareAddr) int {
+	index := f.link(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: mac}, PeerName: name + "p"})
+	peer, err := netlink.LinkByName(name + "p")
+	must(f.t, err)
+	must(f.t, netlink.LinkSetUp(peer))
+	return index
+}
+
+func (f *fixture) address(device string, prefix netip.Prefix) {
+	l, err := netlink.LinkByName(device)
+	must(f.t, err)
+	addr, err := netlink.ParseAddr(prefix.String())
+	must(f.t, err)
+	must(f.t, netlink.AddrAdd(l, addr))
+}
+
+func (f *fixture) load(config loader.Config) {
+	lending := f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lend0"}})
+	must(f.t, os.WriteFile("/proc/sys/net/ipv4/conf/lend0/forwarding", []byte("1"), 0))
+	config.FIBIfindex = uint32(lending)
+	config.ConntrackMax = 4096
+	config.LogDir = "/tmp"
+	if config.LocalPorts == [2]uint16{} {
+		config.LocalPorts = [2]uint16{32768, 60999}
+	}
+	dir := f.t.TempDir() + "/bpf"
+	must(f.t, loader.MountBPF(dir))
+	f.t.Cleanup(func() { loader.Unmount(dir) })
+	l, err := loader.Open(dir, config)
+	must(f.t, err)
+	f.t.Cleanup(l.Close)
+	m, err := maps.New(l.Maps())
+	must(f.t, err)
+	f.loader, f.maps = l, m
+}
+
+func (f *fixture) entries() {
+	m := f.maps
+	must(f.t, m.SetRule(masqueradeOne, maps.Rule{Kind: maps.RuleMasquerade, Network: networkOne}))
+	must(f.t, m.SetRule(masqueradeTwo, maps.Rule{Kind: maps.RuleMasquerade, Network: networkTwo}))
+	must(f.t, m.SetNetwork(networkOne, maps.Network{Subnet: subnetOne, Gateway: gatewayOne, MAC: gatewayMAC, Bridge: uint32(f.bridge), Rule: masqueradeOne}))
+	must(f.t, m.SetNetwork(networkTwo, maps.Network{Subnet: subnetTwo, Gateway: gatewayTwo, MAC: gatewayMAC, Rule: masqueradeTwo}))
+	must(f.t, m.SetHostAddrs([]maps.HostAddr{{Addr: hostAddr}, {Addr: gatewayOne, Network: networkOne}, {Addr: gatewayTwo, Network: networkTwo}}))
+	must(f.t, m.SetUplinks(map[uint32]netip.Addr{uint32(f.uplink): hostAddr}))
+	for _, e := range []endpoint{f.a, f.b, f.c} {
+		f.set(e, true, e.index == f.a.index)
+	}
+	for index, protocol := range map[uint32]uint8{publishTCP: unix.IPPROTO_TCP, publishUDP: unix.IPPROTO_UDP} {
+		f.publish(index, protocol, netip.IPv4Unspecified())
+	}
+}
+
+func (f *fixture) set(e endpoint, ready, translated bool) {
+	must(f.t, f.maps.SetEndpoint(e.index, maps.Endpoint{
+		Network: e.network, Addr: e.addr, MAC: e.mac, Ifindex: uint32(e.ifindex), Ready: ready, Translated: translated,
+	}))
+}
+
+func (f *fixture) publish(index uint32, protocol uint8, addr netip.Addr) {
+	must(f.t, f.maps.SetRule(index, maps.Rule{
+		Kind: maps.RulePublish, Protocol: protocol, HostAddr: addr,
+		First: published, Last: published, Target: target, Endpoint: f.a.index,
+	}))
+}
+
+// What tc programs return.
+const (
+	next     = ^uint32(0) // TCX_NEXT
+	redirect = 7
+	shot     = 2
+)
+
+// skb is the part of struct __sk_buff that TEST_RUN takes; see
+// convert___skb_to_skb in net/bpf/test_run.c.
+type skb struct {
+	_       [9]uint32
+	_       uint32 // ingress_ifindex
+	Ifindex uint32
+	_       [37]uint32
+}
+
+// run sends a frame through a hook's program and returns verdict and frame.
+func (f *fixture) run(hook datapath.Hook, ifindex int, frame []byte) (uint32, []byte) {
+	f.t.Helper()
+	options := &ebpf.RunOptions{
+		Data:    frame,
+		DataOut: make([]byte, len(frame)+64),
+		Context: skb{Ifindex: uint32(ifindex)},
+	}
+	verdict, err := f.loader.Program(hook).Run(options)
+	if err != nil {
+		f.t.Fatalf("run the %s program: %v", hook, err)
+	}
+	return verdict, options.DataOut
+}
+
+func (f *fixture) fromContainer(e endpoint, frame []byte) (uint32, []byte) {
+	f.t.Helper()
+	return f.run(datapath.HookContainer, e.ifindex, frame)
+}
+
+func (f *fixture) fromOutside(frame []byte) (uint32, []byte) {
+	f.t.Helper()
+	return f.run(datapath.HookUplink, f.uplink, frame)
+}
+
+// drops returns the counters of all reasons that are above zero.
+func (f *fixture) drops() map[string]uint64 {
+	f.t.Helper()
+	counts := map[string]uint64{}
+	for _, reason := range reasons.All() {
+		n, err := f.maps.Drops(reason)
+		must(f.t, err)
+		if n > 0 {
+			counts[reason.String()] = n
+		}
+	}
+	return counts
+}
+
+// expectDrop asserts that the run gave a drop and counted exactly one reason.
+func (f *fixture) expectDrop(verdict uint32, reason reasons.Reason, before map[string]uint64) {
+	f.t.Helper()
+	if verdict != shot {
+		f.t.Errorf("verdict %d, want a drop for %s", int32(verdict), reason)
+	}
+	after := f.drops()
+	for name, n := range after {
+		want := before[name]
+		if name == reason.String() {
+			want++
+		}
+		if n != want {
+			f.t.Errorf("drops for %s: %d, want %d", name, n, want)
+		}
+	}
+	if after[reason.String()] == 0 {
+		f.t.Errorf("no drop was counted for %s, but %v", reason, after)
+	}
+}
+
+func (f *fixture) entriesOf(name string) int {
+	f.t.Helper()
+	counts, err := f.maps.Entries()
+	must(f.t, err)
+	return counts[name]
+}
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		println("these tests need root: they load programs and make network namespaces")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func TestProgramsLoad(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge} {
+		info, err := f.loader.Program(hook).Info()
+		var verifier *ebpf.VerifierError
+		if errors.As(err, &verifier) {
+			t.Fatal(strings.Join(verifier.Log, "\n"))
+		}
+		must(t, err)
+		instructions, _ := info.VerifiedInstructions()
+		size, _ := info.JitedSize()
+		t.Logf("%s: %d instructions verified, %d bytes of machine code", hook, instructions, size)
+	}
+}

@@ -1,0 +1,91 @@
+package datapath
+
+import "github.com/cilium/ebpf"
+
+// Keys and values of the maps, as bpf/types.h declares them. Addresses and
+// ports of packets are in network byte order, ports of rules in host order.
+type (
+	FlowKey4     = layoutFlowKey4
+	FlowKey6     = layoutFlowKey6
+	FlowHead     = layoutFlowHead
+	Flow4        = layoutFlow4
+	Flow6        = layoutFlow6
+	Endpoint     = layoutEndpoint
+	Network      = layoutNetwork
+	Rule         = layoutRule
+	RuleCounters = layoutRuleCounters
+	HostAddr     = layoutHostAddr
+	Uplink       = layoutUplink
+	SubnetKey4   = layoutSubnetKey4
+	SubnetKey6   = layoutSubnetKey6
+	SocketKey    = layoutSocketKey
+	SocketOrigin = layoutSocketOrigin
+	DropEvent    = layoutDropEvent
+)
+
+// Bits of an endpoint's flags, zones and rule kinds: the #defines of
+// bpf/types.h, which BTF does not carry. TestConstants holds the two together.
+const (
+	EndpointReady      = 0x01
+	EndpointTranslated = 0x02
+
+	ZoneOutside = 0
+	ZoneHost    = 0xffff
+
+	RuleMasquerade = 1
+	RulePublish    = 2
+
+	MaxRuleChain = 8
+)
+
+// Hook is a place where packets meet the datapath, as packet_counts numbers it.
+type Hook uint32
+
+// The hooks.
+const (
+	HookContainer = Hook(layoutHookHOOK_CONTAINER)
+	HookUplink    = Hook(layoutHookHOOK_UPLINK)
+	HookBridge    = Hook(layoutHookHOOK_BRIDGE)
+	HookSocket    = Hook(layoutHookHOOK_SOCKET)
+)
+
+// String returns the hook's name.
+func (h Hook) String() string {
+	names := [...]string{"container", "uplink", "bridge", "socket"}
+	if int(h) < len(names) {
+		return names[h]
+	}
+	return "unknown"
+}
+
+// Verdict is what the datapath decided on a packet, as packet_counts numbers it.
+type Verdict uint32
+
+// The verdicts.
+const (
+	VerdictPass     = Verdict(layoutVerdictVERDICT_PASS)
+	VerdictRedirect = Verdict(layoutVerdictVERDICT_REDIRECT)
+	VerdictDrop     = Verdict(layoutVerdictVERDICT_DROP)
+	Verdicts        = Verdict(layoutVerdictVERDICTS)
+)
+
+// LoadLayout returns the specifications of every map.
+func LoadLayout() (*ebpf.CollectionSpec, error) { return loadLayout() }
+
+// LoadPrograms returns the objects of all hooks, by hook.
+func LoadPrograms() (map[Hook]*ebpf.CollectionSpec, error) {
+	specs := map[Hook]*ebpf.CollectionSpec{}
+	for hook, load := range map[Hook]func() (*ebpf.CollectionSpec, error){
+		HookContainer: loadContainer,
+		HookUplink:    loadUplink,
+		HookBridge:    loadBridge,
+		HookSocket:    loadSocket,
+	} {
+		spec, err := load()
+		if err != nil {
+			return nil, err
+		}
+		specs[hook] = spec
+	}
+	return specs, nil
+}

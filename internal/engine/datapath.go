@@ -1,0 +1,50 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/sluice-net/sluice/maps"
+)
+
+// Datapath is what the engine asks of the kernel: map entries from package
+// maps and attachments from package loader, behind one interface so that
+// plans can be tested, and made to fail, without a kernel.
+//
+// Every call is idempotent: setting what is set and clearing what is not
+// there succeed.
+type Datapath interface {
+	SetNetwork(index uint16, n maps.Network) error
+	ClearNetwork(index uint16) error
+
+	// SetEndpoint keeps the index's generation; ClearEndpoint raises it,
+	// which ends every flow of the endpoint at once.
+	SetEndpoint(index uint32, e maps.Endpoint) error
+	ClearEndpoint(index uint32) error
+
+	// SetRule installs a masquerade or published-port rule and, for the
+	// latter, the ports that lead to it; ClearRule takes both away and ends
+	// the rule's flows.
+	SetRule(index uint32, r maps.Rule) error
+	ClearRule(index uint32) error
+	RuleCounters(index uint32) (maps.RuleCounters, error)
+
+	// SetHostAddrs replaces the set of the host's own addresses, and
+	// SetUplinks the set of devices that lead outside, attaching and
+	// detaching the uplink program.
+	SetHostAddrs(addrs []maps.HostAddr) error
+	SetUplinks(uplinks []Uplink) error
+
+	AttachContainer(device string, ifindex int) error
+	DetachContainer(device string) error
+	AttachBridge(device string, ifindex int) error
+	DetachBridge(device string) error
+}
+
+// Uplink is a device that leads outside.
+type Uplink struct {
+	Name    string
+	Ifindex int
+	// Source4 is the address that masqueraded packets get when the route
+	// does not prefer another: the device's first global one.
+	Source4 netip.Addr
+}

@@ -1,0 +1,135 @@
+package portspec
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"golang.org/x/sys/unix"
+)
+
+const usage = "[IP:]HOST[-HOST]:CONTAINER[-CONTAINER][/tcp|/udp]"
+
+// Parse reads a port specification. Its errors are bad parameters that say
+// what is wrong with it.
+func Parse(spec string) (Spec, error) {
+	if text, option, found := strings.Cut(spec, ","); found {
+		return Spec{}, apierr.BadParameter("invalid port specification %q: option %q is not supported yet: use %q", spec, option, text)
+	}
+	s, reason := parse(spec)
+	if reason != "" {
+		return Spec{}, apierr.BadParameter("invalid port specification %q: %s", spec, reason)
+	}
+	return s, nil
+}
+
+// parse returns a reason instead of an error, which Parse completes. An empty
+// reason is success.
+func parse(spec string) (s Spec, reason string) {
+	text, protocol, hasProtocol := strings.Cut(spec, "/")
+	if s.Protocol, reason = parseProtocol(protocol, hasProtocol); reason != "" {
+		return s, reason
+	}
+	if strings.Contains(text, "[") || strings.Count(text, ":") > 2 {
+		return s, "publishing on IPv6 addresses is not supported yet"
+	}
+
+	addr, host, target := split(text)
+	if s.HostAddr, reason = parseHostAddr(addr); reason != "" {
+		return s, reason
+	}
+	if s.Target, s.TargetLast, reason = parseRange(target, "container"); reason != "" {
+		return s, reason
+	}
+	switch {
+	case host != "":
+		if s.First, s.Last, reason = parseRange(host, "host"); reason != "" {
+			return s, reason
+		}
+	case strings.HasPrefix(text, ":"):
+		return s, "nothing stands before the first colon: the form is " + usage
+	}
+	return s, checkLengths(s)
+}
+
+// split takes a specification without protocol apart. What is left out is "".
+func split(text string) (addr, host, target string) {
+	parts := strings.Split(text, ":")
+	switch len(parts) {
+	case 1:
+		return "", "", parts[0]
+	case 2:
+		return "", parts[0], parts[1]
+	}
+	return parts[0], parts[1], parts[2]
+}
+
+func parseProtocol(name string, given bool) (protocol uint8, reason string) {
+	switch strings.ToLower(name) {
+	case "tcp":
+		return unix.IPPROTO_TCP, ""
+	case "udp":
+		return unix.IPPROTO_UDP, ""
+	case "sctp":
+		return 0, "sctp is not supported: use tcp or udp"
+	case "":
+		if !given {
+			return unix.IPPROTO_TCP, ""
+		}
+	}
+	return 0, "unknown protocol " + strconv.Quote(name) + ": use tcp or udp"
+}
+
+func parseHostAddr(text string) (addr netip.Addr, reason string) {
+	if text == "" {
+		return netip.IPv4Unspecified(), ""
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil || !addr.Is4() {
+		return addr, strconv.Quote(text) + " is not an IPv4 address: the form is " + usage
+	}
+	return addr, ""
+}
+
+// parseRange reads "80" or "8000-8010"; whose is "host" or "container".
+func parseRange(text, whose string) (first, last uint16, reason string) {
+	from, to, isRange := strings.Cut(text, "-")
+	if first, reason = parsePort(from, whose); reason != "" {
+		return 0, 0, reason
+	}
+	if !isRange {
+		return first, first, ""
+	}
+	if last, reason = parsePort(to, whose); reason != "" {
+		return 0, 0, reason
+	}
+	if first > last {
+		return 0, 0, "the " + whose + " port range " + text + " ends before it begins"
+	}
+	return first, last, ""
+}
+
+func parsePort(text, whose string) (port uint16, reason string) {
+	if text == "" {
+		return 0, "the " + whose + " port is missing: the form is " + usage
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, "the " + whose + " port " + strconv.Quote(text) + " is not a number from 1 to 65535"
+	}
+	return uint16(n), ""
+}
+
+// checkLengths compares the ranges. A choice among several host ports is for
+// a single container port only.
+func checkLengths(s Spec) (reason string) {
+	if s.First == 0 || s.Target == s.TargetLast {
+		return ""
+	}
+	if s.Last-s.First != s.TargetLast-s.Target {
+		return "the host range " + ports(s.First, s.Last) + " and the container range " +
+			ports(s.Target, s.TargetLast) + " differ in length"
+	}
+	return ""
+}

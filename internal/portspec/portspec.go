@@ -1,0 +1,64 @@
+// Package portspec is the grammar of published ports:
+//
+//	[IP:]HOST[-HOST]:CONTAINER[-CONTAINER][/PROTOCOL]
+//	IP::CONTAINER[-CONTAINER][/PROTOCOL]
+//	CONTAINER[-CONTAINER][/PROTOCOL]
+package portspec
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spec is what a port specification asks for.
+type Spec struct {
+	Protocol uint8      // IPPROTO_TCP or IPPROTO_UDP
+	HostAddr netip.Addr // 0.0.0.0 for every address of the host
+
+	// First to Last are the host's ports; both 0 leave the choice to the
+	// engine.
+	First, Last uint16
+
+	// Target to TargetLast are the container's ports, as many as the
+	// host's. When there is but one, and several of the host, the engine
+	// chooses one of the host's.
+	Target, TargetLast uint16
+}
+
+// String writes the specification in the grammar, protocol included.
+func (s Spec) String() string {
+	target := ports(s.Target, s.TargetLast) + "/" + ProtocolName(s.Protocol)
+	host := ""
+	if s.First != 0 {
+		host = ports(s.First, s.Last)
+	}
+	if !s.HostAddr.IsUnspecified() {
+		return s.HostAddr.String() + ":" + host + ":" + target
+	}
+	if host == "" {
+		return target
+	}
+	return host + ":" + target
+}
+
+// ProtocolName is the protocol's name in the grammar: "tcp" or "udp".
+func ProtocolName(protocol uint8) string {
+	switch protocol {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	}
+	return fmt.Sprintf("protocol %d", protocol)
+}
+
+// ports writes a port or a range of them.
+func ports(first, last uint16) string {
+	if first == last {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}

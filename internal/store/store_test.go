@@ -1,0 +1,120 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+type record struct{ Name string }
+
+func open(t *testing.T, path string) *DB {
+	t.Helper()
+	db, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func TestRecordsOutliveClose(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path)
+	if err := db.Put("things", "b", record{"two"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Put("things", "a", record{"one"}); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+
+	db = open(t, path)
+	var got record
+	if err := db.Get("things", "a", &got); err != nil || got.Name != "one" {
+		t.Fatalf("Get = %v, %v", got, err)
+	}
+	var keys []string
+	if err := db.Each("things", func(key string, _ []byte) error {
+		keys = append(keys, key)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != 2 || keys[0] != "a" || keys[1] != "b" {
+		t.Fatalf("Each visited %v", keys)
+	}
+	if err := db.Delete("things", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Get("things", "a", &got); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("Get of a deleted record: %v", err)
+	}
+}
+
+func TestAbsentBucketIsEmpty(t *testing.T) {
+	t.Parallel()
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	if err := db.Get("none", "a", new(record)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Get: %v", err)
+	}
+	if err := db.Delete("none", "a"); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if err := db.Each("none", func(string, []byte) error { return errors.New("visited") }); err != nil {
+		t.Errorf("Each: %v", err)
+	}
+}
+
+func TestFailedUpdateLeavesNothing(t *testing.T) {
+	t.Parallel()
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	boom := errors.New("boom")
+	err := db.Update(func(tx *Tx) error {
+		if err := tx.Put("things", "a", record{"one"}); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	if err := db.Get("things", "a", new(record)); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("the record stayed: %v", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path)
+	if _, err := Open(path); !errors.Is(err, ErrInUse) {
+		t.Errorf("second Open: %v", err)
+	}
+	if err := db.Put(metaBucket, schemaKey, schemaVersion+1); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if _, err := Open(path); !errors.Is(err, ErrNewerSchema) {
+		t.Errorf("Open of a newer schema: %v", err)
+	}
+}
+
+func TestMarkBoot(t *testing.T) {
+	t.Parallel()
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	id, err := BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		id      string
+		changed bool
+	}{{id, true}, {id, false}, {"another", true}, {"another", false}} {
+		changed, err := db.MarkBoot(want.id)
+		if err != nil || changed != want.changed {
+			t.Errorf("call %d: changed %v, %v", i, changed, err)
+		}
+	}
+}

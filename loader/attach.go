@@ -1,0 +1,144 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// AttachMode is how tc programs meet devices.
+type AttachMode string
+
+// The modes.
+const (
+	// AttachTCX is a bpf link per device and hook, Linux 6.6 and newer.
+	AttachTCX AttachMode = "tcx"
+	// AttachClsact is a filter of the clsact qdisc.
+	AttachClsact AttachMode = "clsact"
+)
+
+// direction of a hook, seen from the device.
+type direction bool
+
+const (
+	ingress direction = false
+	egress  direction = true
+)
+
+// chooseMode returns the wish, or else tcx where the kernel has it.
+func chooseMode(wish AttachMode) (AttachMode, error) {
+	switch wish {
+	case AttachTCX, AttachClsact:
+		return wish, nil
+	case "":
+	default:
+		return "", fmt.Errorf("attach mode %q is neither %s nor %s", wish, AttachTCX, AttachClsact)
+	}
+	if haveTCX() {
+		return AttachTCX, nil
+	}
+	return AttachClsact, nil
+}
+
+// AttachContainer attaches the container program to the host side of a veth.
+func (l *Loader) AttachContainer(device string, ifindex int) error {
+	return l.attach(datapath.HookContainer, device, ifindex, ingress)
+}
+
+// DetachContainer takes it away; a device that is gone is no error.
+func (l *Loader) DetachContainer(device string) error {
+	return l.detach(datapath.HookContainer, device, ingress)
+}
+
+// AttachUplink attaches the uplink program to a device that leads outside.
+func (l *Loader) AttachUplink(device string, ifindex int) error {
+	return l.attach(datapath.HookUplink, device, ifindex, ingress)
+}
+
+// DetachUplink takes it away; a device that is gone is no error.
+func (l *Loader) DetachUplink(device string) error {
+	return l.detach(datapath.HookUplink, device, ingress)
+}
+
+// AttachBridge attaches the bridge program to one of our bridges.
+func (l *Loader) AttachBridge(device string, ifindex int) error {
+	return l.attach(datapath.HookBridge, device, ifindex, egress)
+}
+
+// DetachBridge takes it away; a device that is gone is no error.
+func (l *Loader) DetachBridge(device string) error {
+	return l.detach(datapath.HookBridge, device, egress)
+}
+
+func (l *Loader) attach(hook datapath.Hook, device string, ifindex int, dir direction) error {
+	var err error
+	program := l.Program(hook)
+	if l.mode == AttachTCX {
+		err = attachTCX(l.pins.link(hook.String(), device), program, ifindex, dir)
+	} else {
+		err = attachClsact(program, ifindex, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("attach the %s program to %s: %w", hook, device, err)
+	}
+	return nil
+}
+
+func (l *Loader) detach(hook datapath.Hook, device string, dir direction) error {
+	var err error
+	if l.mode == AttachTCX {
+		err = detachPinned(l.pins.link(hook.String(), device))
+	} else {
+		err = detachClsact(device, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("detach the %s program from %s: %w", hook, device, err)
+	}
+	return nil
+}
+
+// adoptLink gives the link that is pinned at path the new program. It reports
+// false, and removes the pin, when there is no link or it has lost its target.
+func adoptLink(path string, program *ebpf.Program, current func(*link.Info) bool) (bool, error) {
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer pinned.Close()
+	info, err := pinned.Info()
+	if err != nil {
+		return false, err
+	}
+	if !current(info) {
+		return false, pinned.Unpin()
+	}
+	return true, pinned.Update(program)
+}
+
+// pinLink pins a new link and closes it; a link that cannot be pinned is
+// detached by the close.
+func pinLink(l link.Link, path string) error {
+	defer l.Close()
+	return l.Pin(path)
+}
+
+// detachPinned detaches the link at path and removes the pin.
+func detachPinned(path string) error {
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer pinned.Close()
+	return pinned.Unpin()
+}

@@ -1,0 +1,82 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Our filter is known by its priority and handle together.
+const (
+	clsactPriority = 0x5c01
+	clsactHandle   = 0x5c01
+)
+
+func clsactQdisc(ifindex int) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: ifindex,
+		Handle:    netlink.MakeHandle(0xffff, 0),
+		Parent:    netlink.HANDLE_CLSACT,
+	}}
+}
+
+func clsactFilter(ifindex int, dir direction) *netlink.BpfFilter {
+	parent := uint32(netlink.HANDLE_MIN_INGRESS)
+	if dir == egress {
+		parent = netlink.HANDLE_MIN_EGRESS
+	}
+	return &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: ifindex,
+			Parent:    parent,
+			Handle:    clsactHandle,
+			Priority:  clsactPriority,
+			Protocol:  unix.ETH_P_ALL,
+		},
+		Name:         "sluice",
+		DirectAction: true,
+	}
+}
+
+// attachClsact adds the qdisc where it is missing, and adds or replaces our
+// filter beside those of others.
+func attachClsact(program *ebpf.Program, ifindex int, dir direction) error {
+	if err := netlink.QdiscAdd(clsactQdisc(ifindex)); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add the clsact qdisc: %w", err)
+	}
+	filter := clsactFilter(ifindex, dir)
+	filter.Fd = program.FD()
+	return netlink.FilterReplace(filter)
+}
+
+// detachClsact removes our filter, and the qdisc when it has no filter left.
+func detachClsact(device string, dir direction) error {
+	l, err := netlink.LinkByName(device)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ifindex := l.Attrs().Index
+	if err := netlink.FilterDel(clsactFilter(ifindex, dir)); err != nil && !gone(err) {
+		return err
+	}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		left, err := netlink.FilterList(l, parent)
+		if err != nil || len(left) > 0 {
+			return err
+		}
+	}
+	if err := netlink.QdiscDel(clsactQdisc(ifindex)); err != nil && !gone(err) {
+		return err
+	}
+	return nil
+}
+
+func gone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV)
+}

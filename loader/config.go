@@ -1,0 +1,65 @@
+package loader
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// Config sets the programs' constants (bpf/config.h) and the maps' sizes.
+type Config struct {
+	// DryRun loads programs that decide but write no map.
+	DryRun bool
+	// Observe sends dropped packets to the ring buffer `events`.
+	Observe bool
+	// FIBIfindex is the device that lends its `forwarding` to route lookups.
+	FIBIfindex uint32
+	// HostCookie is the cookie of the network namespace that is the host.
+	HostCookie uint64
+	// LocalPorts is the host's ip_local_port_range, first and last.
+	LocalPorts [2]uint16
+	// ConntrackMax is the number of halves of flows; a flow has two. 0 means
+	// DefaultConntrackMax.
+	ConntrackMax uint32
+	// Attach chooses how programs meet devices; "" is tcx where the kernel
+	// has it and clsact elsewhere.
+	Attach AttachMode
+	// LogDir is where the verifier's log goes when it refuses a program.
+	LogDir string
+}
+
+// DefaultConntrackMax is the size of the conntrack table without a wish.
+const DefaultConntrackMax = 65536
+
+func (c Config) constants() map[string]any {
+	return map[string]any{
+		"dry_run":           c.DryRun,
+		"observe":           c.Observe,
+		"fib_ifindex":       c.FIBIfindex,
+		"host_netns_cookie": c.HostCookie,
+		"local_port_first":  c.LocalPorts[0],
+		"local_port_last":   c.LocalPorts[1],
+	}
+}
+
+// setConstants sets those of the configuration's constants that the object has.
+func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
+	for name, value := range c.constants() {
+		variable, ok := spec.Variables[name]
+		if !ok {
+			continue
+		}
+		if err := variable.Set(value); err != nil {
+			return fmt.Errorf("set constant %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c Config) setSizes(layout *ebpf.CollectionSpec) {
+	size := c.ConntrackMax
+	if size == 0 {
+		size = DefaultConntrackMax
+	}
+	layout.Maps["flows4"].MaxEntries = size
+}

@@ -1,0 +1,26 @@
+package loader
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Layout is the version of the pinned maps' keys and values (bpf/types.h). It
+// is raised with every change to them.
+const Layout = 1
+
+// pins names the paths below an instance's bpffs. It does no I/O.
+type pins struct{ root string }
+
+func (p pins) layout() string { return filepath.Join(p.root, fmt.Sprintf("v%d", Layout)) }
+func (p pins) maps() string   { return filepath.Join(p.layout(), "maps") }
+func (p pins) links() string  { return filepath.Join(p.layout(), "links") }
+
+func (p pins) mapPin(name string) string { return filepath.Join(p.maps(), name) }
+
+// link is the pin of the program of a hook on a device, or on the attach point
+// of a cgroup. bpffs refuses dots in names; VLAN devices have them.
+func (p pins) link(hook, on string) string {
+	return filepath.Join(p.links(), hook+"@"+strings.ReplaceAll(on, ".", "%2E"))
+}

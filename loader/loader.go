@@ -1,0 +1,196 @@
+// Package loader brings the datapath into the kernel: it creates and pins the
+// maps, loads the programs, attaches them to devices and cgroups, adopts what
+// an earlier process left and takes everything away. It never reads or writes
+// an entry: that is package maps' work.
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// ErrLayout is returned by Open when the pins are of another version.
+var ErrLayout = errors.New("the pinned maps have another layout")
+
+// Loader holds the maps and programs of one instance.
+type Loader struct {
+	pins     pins
+	config   Config
+	mode     AttachMode
+	maps     map[string]*ebpf.Map
+	programs map[datapath.Hook]map[string]*ebpf.Program
+}
+
+// Open creates the maps that are missing below the bpffs at root, adopts those
+// that are there, and loads the programs. It attaches nothing, and an earlier
+// process's links go on with their programs until they are attached again.
+func Open(root string, config Config) (*Loader, error) {
+	l := &Loader{pins: pins{root}, config: config}
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
+	if err := l.checkLayout(); err != nil {
+		return nil, err
+	}
+	mode, err := chooseMode(config.Attach)
+	if err != nil {
+		return nil, err
+	}
+	l.mode = mode
+	if err := os.MkdirAll(l.pins.maps(), 0o700); err != nil {
+		return nil, fmt.Errorf("make the pins' directory: %w", err)
+	}
+	if err := os.MkdirAll(l.pins.links(), 0o700); err != nil {
+		return nil, fmt.Errorf("make the pins' directory: %w", err)
+	}
+	if err := l.openMaps(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	if err := l.loadPrograms(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// checkLayout refuses to run beside pins of another version: two sets of
+// programs would translate with two conntrack tables.
+func (l *Loader) checkLayout() error {
+	entries, err := os.ReadDir(l.pins.root)
+	if err != nil {
+		return fmt.Errorf("read the bpffs: %w", err)
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), "v") && entry.Name() != filepath.Base(l.pins.layout()) {
+			return fmt.Errorf("%w: %s is there, this version needs %s; run `sluice system reset` first",
+				ErrLayout, filepath.Join(l.pins.root, entry.Name()), filepath.Base(l.pins.layout()))
+		}
+	}
+	return nil
+}
+
+func (l *Loader) openMaps() error {
+	layout, err := datapath.LoadLayout()
+	if err != nil {
+		return fmt.Errorf("read the compiled layout: %w", err)
+	}
+	l.config.setSizes(layout)
+	l.maps = map[string]*ebpf.Map{}
+	for name, spec := range layout.Maps {
+		if strings.HasPrefix(name, ".") {
+			continue // .bss and the like belong to objects
+		}
+		m, err := l.openMap(name, spec)
+		if err != nil {
+			return fmt.Errorf("map %s: %w", name, err)
+		}
+		l.maps[name] = m
+	}
+	return nil
+}
+
+// openMap opens the map's pin, or creates the map and pins it. A table whose
+// size was changed keeps its old size: its entries are worth more.
+func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	path := l.pins.mapPin(name)
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return createMap(path, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	spec = spec.Copy()
+	spec.MaxEntries = m.MaxEntries()
+	if err := spec.Compatible(m); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%w: %w; run `sluice system reset` first", ErrLayout, err)
+	}
+	return m, nil
+}
+
+func createMap(path string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Pin(path); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (l *Loader) loadPrograms() error {
+	specs, err := datapath.LoadPrograms()
+	if err != nil {
+		return fmt.Errorf("read the compiled programs: %w", err)
+	}
+	l.programs = map[datapath.Hook]map[string]*ebpf.Program{}
+	for hook, spec := range specs {
+		programs, err := l.loadHook(spec)
+		if err != nil {
+			return explainLoad(hook.String(), err, l.config.LogDir)
+		}
+		l.programs[hook] = programs
+	}
+	return nil
+}
+
+func (l *Loader) loadHook(spec *ebpf.CollectionSpec) (map[string]*ebpf.Program, error) {
+	if err := l.config.setConstants(spec); err != nil {
+		return nil, err
+	}
+	replacements := map[string]*ebpf.Map{}
+	for name := range spec.Maps {
+		if shared, ok := l.maps[name]; ok {
+			replacements[name] = shared
+			spec.Maps[name].MaxEntries = shared.MaxEntries()
+		}
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return nil, err
+	}
+	defer collection.Close()
+	programs := map[string]*ebpf.Program{}
+	for name := range spec.Programs {
+		programs[name] = collection.DetachProgram(name)
+	}
+	return programs, nil
+}
+
+// Maps returns the maps by name. They stay the loader's: Close closes them.
+func (l *Loader) Maps() map[string]*ebpf.Map { return l.maps }
+
+// Program returns the only program of a packet hook, for tests with
+// BPF_PROG_TEST_RUN.
+func (l *Loader) Program(hook datapath.Hook) *ebpf.Program {
+	for _, program := range l.programs[hook] {
+		return program
+	}
+	return nil
+}
+
+// Mode returns how programs meet devices.
+func (l *Loader) Mode() AttachMode { return l.mode }
+
+// Close gives up the file descriptors; pinned maps and links stay.
+func (l *Loader) Close() {
+	for _, m := range l.maps {
+		m.Close()
+	}
+	for _, programs := range l.programs {
+		for _, program := range programs {
+			program.Close()
+		}
+	}
+}

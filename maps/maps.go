@@ -1,0 +1,100 @@
+package maps
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/cilium/ebpf"
+)
+
+// Maps writes the control plane's entries and reads the datapath's counters.
+// It is safe for concurrent use.
+type Maps struct {
+	byName map[string]*ebpf.Map
+
+	mu    sync.Mutex
+	rules map[uint32]Rule // those that are installed, by index
+}
+
+// New takes the maps of a loader by name and reads the rules that are
+// installed already.
+func New(byName map[string]*ebpf.Map) (*Maps, error) {
+	m := &Maps{byName: byName, rules: map[uint32]Rule{}}
+	for _, name := range []string{
+		"flows4", "networks", "endpoints", "rules", "devices", "endpoints4", "ports_tcp", "ports_udp",
+		"host_addrs4", "uplinks", "subnets4", "rule_counts", "packet_counts", "drop_counts",
+	} {
+		if byName[name] == nil {
+			return nil, fmt.Errorf("map %s is missing", name)
+		}
+	}
+	return m, m.readRules()
+}
+
+// raw4 is an IPv4 address as the datapath holds it: network byte order in memory.
+func raw4(addr netip.Addr) uint32 {
+	if !addr.Is4() {
+		return 0
+	}
+	bytes := addr.As4()
+	return binary.NativeEndian.Uint32(bytes[:])
+}
+
+func addr4(raw uint32) netip.Addr {
+	var bytes [4]byte
+	binary.NativeEndian.PutUint32(bytes[:], raw)
+	return netip.AddrFrom4(bytes)
+}
+
+// mask4 is the netmask of an IPv4 prefix, in network byte order.
+func mask4(prefix netip.Prefix) uint32 {
+	var bytes [4]byte
+	binary.BigEndian.PutUint32(bytes[:], ^uint32(0)<<(32-prefix.Bits()))
+	return binary.NativeEndian.Uint32(bytes[:])
+}
+
+// delete removes a key; one that is not there is no error.
+func (m *Maps) delete(name string, key any) error {
+	err := m.byName[name].Delete(key)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("delete from %s: %w", name, err)
+	}
+	return nil
+}
+
+func (m *Maps) put(name string, key, value any) error {
+	if err := m.byName[name].Put(key, value); err != nil {
+		return fmt.Errorf("write to %s: %w", name, err)
+	}
+	return nil
+}
+
+// replace makes a hash map hold exactly the entries of want.
+func replace[K comparable, V any](m *Maps, name string, want map[K]V) error {
+	var key K
+	var value V
+	var stale []K
+	entries := m.byName[name].Iterate()
+	for entries.Next(&key, &value) {
+		if _, ok := want[key]; !ok {
+			stale = append(stale, key)
+		}
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	for key, value := range want {
+		if err := m.put(name, key, value); err != nil {
+			return err
+		}
+	}
+	for _, key := range stale {
+		if err := m.delete(name, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// ErrChain is returned by SetRule when too many host addresses share a port.
+var ErrChain = errors.New("too many rules share a host port")
+
+// SetRule installs a rule, and for a published port the host ports that lead
+// to it. The index keeps its generation, so that flows go on.
+func (m *Maps) SetRule(index uint32, r Rule) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old, ok := m.rules[index]; ok && old == r {
+		return nil
+	}
+	if err := m.clearRule(index); err != nil {
+		return err
+	}
+	if r.Kind != RulePublish {
+		if err := m.writeRule(index, r, 0); err != nil {
+			return err
+		}
+		m.rules[index] = r
+		return nil
+	}
+	m.rules[index] = r
+	group := m.overlapping(index)
+	if len(group) > datapath.MaxRuleChain {
+		delete(m.rules, index)
+		return fmt.Errorf("%w: at most %d host addresses can publish port %d", ErrChain, datapath.MaxRuleChain, r.First)
+	}
+	if err := m.writeGroup(group); err != nil {
+		return errors.Join(err, m.clearRule(index))
+	}
+	return nil
+}
+
+// ClearRule takes a rule and its ports away and raises the generation of its
+// index: every flow that it made ends with its next packet. Its counters
+// begin again at zero.
+func (m *Maps) ClearRule(index uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.clearRule(index)
+}
+
+func (m *Maps) clearRule(index uint32) error {
+	old, ok := m.rules[index]
+	if !ok {
+		return nil
+	}
+	group := m.overlapping(index)
+	delete(m.rules, index)
+	if old.Kind == RulePublish {
+		if err := m.unlink(old, slices.DeleteFunc(group, func(i uint32) bool { return i == index })); err != nil {
+			return err
+		}
+	}
+	var value datapath.Rule
+	if err := m.byName["rules"].Lookup(index, &value); err != nil {
+		return fmt.Errorf("read rule %d: %w", index, err)
+	}
+	if err := m.put("rules", index, datapath.Rule{Generation: value.Generation + 1}); err != nil {
+		return err
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return err
+	}
+	return m.put("rule_counts", index, make([]datapath.RuleCounters, cpus))
+}
+
+// unlink chains what shared ports with a removed rule anew and frees the ports
+// that nobody else has.
+func (m *Maps) unlink(removed Rule, rest []uint32) error {
+	sharers := slices.Clone(rest)
+	for len(rest) > 0 {
+		group := m.overlapping(rest[0])
+		if err := m.writeGroup(group); err != nil {
+			return err
+		}
+		rest = slices.DeleteFunc(rest, func(i uint32) bool { return slices.Contains(group, i) })
+	}
+	heads := make([]uint32, int(removed.Last)-int(removed.First)+1)
+	for port := range heads {
+		for _, index := range sharers {
+			if m.rules[index].covers(removed.First + uint16(port)) {
+				heads[port] = m.chain(m.overlapping(index))[0]
+				break
+			}
+		}
+	}
+	return m.writePorts(removed.Protocol, removed.First, heads)
+}
+
+func (r Rule) covers(port uint16) bool { return port >= r.First && port <= r.Last }
+
+func (r Rule) overlaps(other Rule) bool {
+	return r.Kind == RulePublish && other.Kind == RulePublish && r.Protocol == other.Protocol &&
+		r.First <= other.Last && other.First <= r.Last
+}
+
+// overlapping returns the published ports that share host ports with the rule
+// at index, directly or by way of others, itself included.
+func (m *Maps) overlapping(index uint32) []uint32 {
+	group := []uint32{index}
+	for i := 0; i < len(group); i++ {
+		for other, r := range m.rules {
+			if r.overlaps(m.rules[group[i]]) && !slices.Contains(group, other) {
+				group = append(group, other)
+			}
+		}
+	}
+	return group
+}
+
+// chain orders a group as the datapath walks it: rules for one host address
+// before those for every address.
+func (m *Maps) chain(group []uint32) []uint32 {
+	ordered := slices.Clone(group)
+	slices.SortFunc(ordered, func(a, b uint32) int {
+		anyA, anyB := m.rules[a].HostAddr.IsUnspecified(), m.rules[b].HostAddr.IsUnspecified()
+		if anyA != anyB {
+			if anyA {
+				return 1
+			}
+			return -1
+		}
+		return int(a) - int(b)
+	})
+	return ordered
+}
+
+// writeGroup links rules that share ports into one chain, and lets each of
+// their ports lead to its head; a rule's own range then decides.
+func (m *Maps) writeGroup(group []uint32) error {
+	ordered := m.chain(group)
+	for i, index := range ordered {
+		next := uint32(0)
+		if i+1 < len(ordered) {
+			next = ordered[i+1]
+		}
+		if err := m.writeRule(index, m.rules[index], next); err != nil {
+			return err
+		}
+	}
+	for _, index := range ordered {
+		r := m.rules[index]
+		heads := make([]uint32, int(r.Last)-int(r.First)+1)
+		for i := range heads {
+			heads[i] = ordered[0]
+		}
+		if err := m.writePorts(r.Protocol, r.First, heads); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Maps) writeRule(index uint32, r Rule, next uint32) error {
+	var old datapath.Rule
+	if err := m.byName["rules"].Lookup(index, &old); err != nil {
+		return fmt.Errorf("read rule %d: %w", index, err)
+	}
+	return m.put("rules", index, datapath.Rule{
+		Generation: old.Generation,
+		Next:       next,
+		Endpoint:   r.Endpoint,
+		Addr4:      raw4(r.HostAddr),
+		First:      r.First,
+		Last:       r.Last,
+		Target:     r.Target,
+		Network:    r.Network,
+		Kind:       uint8(r.Kind),
+		Protocol:   r.Protocol,
+		Family:     unix.AF_INET,
+	})
+}
+
+// writePorts lets the ports from first on lead to heads, in one system call.
+func (m *Maps) writePorts(protocol uint8, first uint16, heads []uint32) error {
+	name := "ports_tcp"
+	if protocol == unix.IPPROTO_UDP {
+		name = "ports_udp"
+	}
+	ports := make([]uint32, len(heads))
+	for i := range ports {
+		ports[i] = uint32(first) + uint32(i)
+	}
+	if _, err := m.byName[name].BatchUpdate(ports, heads, nil); err != nil {
+		return fmt.Errorf("write to %s: %w", name, err)
+	}
+	return nil
+}
+
+// readRules fills the table of installed rules from the kernel.
+func (m *Maps) readRules() error {
+	indices := make([]uint32, 1024)
+	values := make([]datapath.Rule, 1024)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.byName["rules"].BatchLookup(&cursor, indices, values, nil)
+		for i := range n {
+			if values[i].Kind != 0 {
+				m.rules[indices[i]] = ruleOf(values[i])
+			}
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read rules: %w", err)
+		}
+	}
+}
+
+func ruleOf(v datapath.Rule) Rule {
+	r := Rule{Kind: RuleKind(v.Kind), Network: v.Network}
+	if r.Kind == RulePublish {
+		r.Protocol = v.Protocol
+		r.HostAddr = addr4(v.Addr4)
+		r.First, r.Last, r.Target = v.First, v.Last, v.Target
+		r.Endpoint = v.Endpoint
+	}
+	return r
+}

@@ -1,0 +1,72 @@
+// Package maps reads and writes the entries of the datapath's BPF maps. It
+// takes netip.Addr and friends and builds keys and values, whose layouts come
+// from the compiled programs, inside. It never creates, pins or loads: that
+// is package loader's work.
+package maps
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Network is what the datapath knows of a bridge network.
+type Network struct {
+	Subnet  netip.Prefix
+	Gateway netip.Addr
+	MAC     net.HardwareAddr // of the bridge
+	Bridge  uint32           // the bridge's ifindex
+	Rule    uint32           // masquerade rule; 0 for an internal network
+}
+
+// Endpoint is what the datapath knows of an endpoint.
+type Endpoint struct {
+	Network uint16 // index
+	Addr    netip.Addr
+	MAC     net.HardwareAddr
+	Ifindex uint32 // of the host side of the veth
+	// Translated is set when others reach the endpoint by a published port
+	// or an alias: its replies inside the network must be looked at too.
+	Translated bool
+	// Ready is set once the programs are attached. Until then the datapath
+	// delivers nothing to the endpoint.
+	Ready bool
+}
+
+// RuleKind tells rules apart.
+type RuleKind uint8
+
+// The kinds of rules, as bpf/types.h has them.
+const (
+	RuleMasquerade RuleKind = 1
+	RulePublish    RuleKind = 2
+)
+
+// Rule is one line of `sluice nat`.
+type Rule struct {
+	Kind    RuleKind
+	Network uint16 // masquerade: whose traffic
+
+	// Published ports: host ports First to Last of HostAddr (unspecified
+	// for every address) lead to Endpoint's ports from Target on.
+	Protocol    uint8
+	HostAddr    netip.Addr
+	First, Last uint16
+	Target      uint16
+	Endpoint    uint32
+}
+
+// RuleCounters are a rule's counters, summed over the CPUs.
+type RuleCounters struct {
+	Flows     uint64 // first packets of flows
+	FlowBytes uint64 // and their bytes, from the network header on
+	Packets   uint64 // every packet that the rule translated, both directions
+	Bytes     uint64
+}
+
+// HostAddr is an address of the host.
+type HostAddr struct {
+	Addr netip.Addr
+	// Network is the index of the network whose gateway it is; 0 for the
+	// host's other addresses.
+	Network uint16
+}
