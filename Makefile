@@ -3,18 +3,90 @@
 # sudo's PATH lacks Go on many machines.
 export PATH := $(PATH):/usr/local/go/bin:/usr/lib/go/bin
 
-CLANG ?= clang-19
-STRIP ?= llvm-strip-19
-LLVM_VERSION := 19
+PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
 
+# The generated objects are compared byte by byte, so the compiler is pinned.
+LLVM_VERSION := 19
+CLANG ?= clang-$(LLVM_VERSION)
+STRIP ?= llvm-strip-$(LLVM_VERSION)
 export BPF2GO_CC := $(CLANG)
 export BPF2GO_STRIP := $(STRIP)
 export BPF2GO_CFLAGS := -O2 -g -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -nostdinc -I../../bpf/third_party/libbpf
 
+# command:package of what the tests and the demo call
+TOOLS := curl:curl ip:iproute2 busybox:busybox-static nsenter:util-linux
+TEST_TOOLS := $(TOOLS) iptables-save:iptables nft:nftables
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: go ## build bin/sluice and bin/sluice-shim; needs Go alone
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
 .PHONY: generate
-generate: ## regenerate everything that is generated from bpf/ (clang-19, llvm-19)
+generate: go ## regenerate what comes from bpf/ (clang-19 and llvm-19, no others)
 	@for tool in $(CLANG) $(STRIP); do \
 		$$tool --version 2>/dev/null | grep -q "version $(LLVM_VERSION)\." || { \
-			echo "make generate: $$tool of LLVM $(LLVM_VERSION) is needed: apt-get install clang-$(LLVM_VERSION) llvm-$(LLVM_VERSION)" >&2; exit 1; }; \
+			echo "make generate: $$tool is not of LLVM $(LLVM_VERSION): apt-get install clang-$(LLVM_VERSION) llvm-$(LLVM_VERSION)" >&2; exit 1; }; \
 	done
 	go generate ./internal/reasons ./internal/datapath
+
+.PHONY: demo
+demo: root build tools ## a tour on real packets, in namespaces of its own (root)
+	./internal/demo/demo.sh bin/sluice
+
+.PHONY: test
+test: root go test-tools ## every test, on real packets (root)
+	go vet ./...
+	go test -timeout 9m ./...
+
+.PHONY: bench
+bench: root go ## what the programs cost per packet (root)
+	go test -run '^$$' -bench . ./internal/datapath
+
+.PHONY: lint
+lint: go ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt differs:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck ./...
+
+.PHONY: install
+install: build ## install into PREFIX (/usr/local)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/sluice bin/sluice-shim
+
+.PHONY: clean
+clean: ## remove what build made
+	rm -rf bin
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "make: Go is not in PATH nor in /usr/local/go/bin: see https://go.dev/doc/install" >&2; exit 1; }
+	@need=$$(sed -n 's/^go //p' go.mod); have=$$(go env GOVERSION | sed 's/^go//'); \
+	test "$$(printf '%s\n' $$need $$have | sort -V | head -n 1)" = "$$need" || { \
+		echo "make: Go $$have is too old, $$need or newer is needed: see https://go.dev/doc/install" >&2; exit 1; }
+
+.PHONY: root
+root:
+	@test "$$(id -u)" = 0 || { echo "make: this needs root: it loads programs and makes network namespaces" >&2; exit 1; }
+
+# What is missing is installed where apt-get is there to do it.
+define install_tools
+	@missing=; for tool in $(1); do \
+		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
+	done; \
+	test -z "$$missing" || { echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || { \
+		echo "make: install these first:$$missing" >&2; exit 1; }
+endef
+
+.PHONY: tools test-tools
+tools:
+	$(call install_tools,$(TOOLS))
+test-tools:
+	$(call install_tools,$(TEST_TOOLS))

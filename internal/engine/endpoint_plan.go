@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// endpointPlan attaches an endpoint; taken back, it removes one. The record
+// comes first and takes the address, so that a crash leaves nothing unknown;
+// the datapath delivers only once everything is in place.
+func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
+	ifindex := 0
+	p := plan{{
+		name: "record",
+		do:   func() error { return e.registry.addEndpoint(ep, n) },
+		undo: func() error { return e.registry.removeEndpoint(ep.ID) },
+	}}
+	p = append(p, e.endpointKernelPlan(n, ep, &ifindex, false)...)
+	p = append(p, step{
+		name: "sockets",
+		do:   func() error { return e.refuseTakenBySockets(ep.Ports) },
+	}, step{
+		name: "deliver",
+		do:   func() error { return e.writeEndpoint(n, *ep, ifindex, true) },
+	})
+	return append(p, step{
+		name: "ready",
+		do:   func() error { return e.registry.updateEndpoint(*ep) },
+	})
+}
+
+// endpointKernelPlan is the part of endpointPlan that the kernel sees. Taken on
+// an endpoint that exists, it repairs what differs; deliver says whether
+// packets may reach the endpoint meanwhile.
+func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliver bool) plan {
+	p := plan{{
+		name: "veth",
+		do: func() (err error) {
+			*ifindex, err = e.ensureVeth(n, *ep)
+			return err
+		},
+		undo: func() error { return e.removeVeth(n, *ep) },
+	}, {
+		name: "endpoint",
+		do:   func() error { return e.writeEndpoint(n, *ep, *ifindex, deliver) },
+		undo: func() error { return e.datapath.ClearEndpoint(ep.Index) },
+	}, {
+		name: "programs",
+		do:   func() error { return e.datapath.AttachContainer(ep.HostDevice, *ifindex) },
+		undo: func() error { return e.datapath.DetachContainer(ep.HostDevice) },
+	}}
+	for _, port := range ep.Ports {
+		p = append(p, e.ruleStep(ep.Index, port))
+	}
+	return p
+}
+
+// ensureVeth makes or repairs the veth. One that another tool made is only
+// looked up.
+func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
+	if !ep.Owned {
+		return e.devices.Ifindex(ep.HostDevice)
+	}
+	v := netdev.Veth{
+		Name:    ep.HostDevice,
+		Bridge:  n.Bridge,
+		Sandbox: ep.Sandbox,
+		Device:  ep.Device,
+		MAC:     ep.MAC,
+		Address: netip.PrefixFrom(ep.Address, n.Subnet.Bits()),
+	}
+	if !n.Internal {
+		v.Gateway = n.Gateway
+	}
+	return e.devices.EnsureVeth(v)
+}
+
+func (e *Engine) removeVeth(n Network, ep Endpoint) error {
+	if !ep.Owned || !ep.Address.IsValid() {
+		return nil
+	}
+	return e.devices.DeleteVeth(ep.HostDevice, n.Bridge, ep.Address)
+}
+
+// writeEndpoint tells the datapath of an endpoint.
+func (e *Engine) writeEndpoint(n Network, ep Endpoint, ifindex int, deliver bool) error {
+	return e.datapath.SetEndpoint(ep.Index, maps.Endpoint{
+		Network:    n.Index,
+		Addr:       ep.Address,
+		MAC:        ep.MAC,
+		Ifindex:    uint32(ifindex),
+		Translated: len(ep.Ports) > 0,
+		Ready:      deliver,
+	})
+}
+
+func gatewayPrefix(n Network) netip.Prefix { return netip.PrefixFrom(n.Gateway, n.Subnet.Bits()) }

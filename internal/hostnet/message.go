@@ -1,0 +1,112 @@
+package hostnet
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// apply brings the table up to date with one notification. A message that
+// cannot be read is an error.
+func (t *table) apply(m syscall.NetlinkMessage) error {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return t.applyLink(m)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return t.applyAddress(m)
+	}
+	return nil
+}
+
+func (t *table) applyLink(m syscall.NetlinkMessage) error {
+	info := nl.DeserializeIfInfomsg(m.Data)
+	if info.Family == unix.AF_BRIDGE {
+		return nil // of a bridge's port, not of the device
+	}
+	if m.Header.Type == unix.RTM_DELLINK {
+		t.removeDevice(int(info.Index))
+		return nil
+	}
+	link, err := netlink.LinkDeserialize((*unix.NlMsghdr)(&m.Header), m.Data)
+	if err != nil {
+		return err
+	}
+	t.addDevice(link)
+	return nil
+}
+
+func (t *table) addDevice(link netlink.Link) {
+	attrs := link.Attrs()
+	t.devices[attrs.Index] = device{
+		name:     attrs.Name,
+		master:   attrs.MasterIndex,
+		ethernet: attrs.EncapType == "ether",
+	}
+}
+
+func (t *table) applyAddress(m syscall.NetlinkMessage) error {
+	a, ok, err := parseAddress(m.Data)
+	if err != nil || !ok {
+		return err
+	}
+	if m.Header.Type == unix.RTM_DELADDR {
+		t.removeAddress(a)
+	} else {
+		t.addAddress(a)
+	}
+	return nil
+}
+
+// parseAddress reads an ifaddrmsg. ok is false for what is not IPv4.
+func parseAddress(data []byte) (a address, ok bool, err error) {
+	info := nl.DeserializeIfAddrmsg(data)
+	if info.Family != unix.AF_INET {
+		return a, false, nil
+	}
+	attrs, err := nl.ParseRouteAttr(data[info.Len():])
+	if err != nil {
+		return a, false, err
+	}
+	for _, attr := range attrs {
+		if attr.Attr.Type == unix.IFA_LOCAL {
+			addr, ok := netip.AddrFromSlice(attr.Value)
+			global := info.Scope == unix.RT_SCOPE_UNIVERSE
+			return address{addr: addr, ifindex: int(info.Index), global: global}, ok, nil
+		}
+	}
+	return a, false, nil
+}
+
+// Of linux/netconf.h.
+const (
+	netconfIfindex    = 1
+	netconfForwarding = 2
+	netconfAllDevices = -1
+)
+
+// isForwardingSwitch reports whether the notification says that somebody wrote
+// the namespace's forwarding switch, which resets that of every device.
+func isForwardingSwitch(m syscall.NetlinkMessage) bool {
+	const sizeofNetconfmsg = 4 // a family, padded
+	if m.Header.Type != unix.RTM_NEWNETCONF || len(m.Data) < sizeofNetconfmsg {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[sizeofNetconfmsg:])
+	if err != nil {
+		return false
+	}
+	all, forwarding := false, false
+	for _, attr := range attrs {
+		switch attr.Attr.Type {
+		case netconfIfindex:
+			all = int32(binary.NativeEndian.Uint32(attr.Value)) == netconfAllDevices
+		case netconfForwarding:
+			forwarding = true
+		}
+	}
+	return all && forwarding
+}

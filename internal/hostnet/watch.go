@@ -1,0 +1,194 @@
+package hostnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// A burst of notifications ends when none has come for quiet, and is
+	// acted upon after patience even if it goes on.
+	quiet    = 2 * time.Millisecond
+	patience = 20 * time.Millisecond
+
+	// receiveBuffer holds the notifications of a few thousand devices.
+	receiveBuffer = 4 << 20
+)
+
+// rtnetlink groups of what Watcher follows (linux/rtnetlink.h).
+const (
+	groupLink        = 1
+	groupIPv4Address = 5
+	groupIPv4Netconf = 24
+)
+
+// Watcher follows the devices and addresses of one network namespace.
+type Watcher struct {
+	notifications *nl.NetlinkSocket
+	netlink       *netlink.Handle
+	selector      selector
+}
+
+// NewWatcher subscribes to the calling thread's network namespace. own tells
+// sluice's devices by name; it is called for every change, so it must be quick.
+// only names the uplinks; when it is empty they are all devices of the
+// namespace with an Ethernet link layer that are not our own and have no
+// master.
+func NewWatcher(own func(device string) bool, only []string) (*Watcher, error) {
+	return newWatcher(own, only, receiveBuffer)
+}
+
+func newWatcher(own func(device string) bool, only []string, buffer int) (*Watcher, error) {
+	notifications, err := nl.Subscribe(unix.NETLINK_ROUTE, groupLink, groupIPv4Address, groupIPv4Netconf)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to the host's network: %w", err)
+	}
+	if err := notifications.SetReceiveBufferSize(buffer, true); err != nil {
+		notifications.Close()
+		return nil, fmt.Errorf("subscribe to the host's network: %w", err)
+	}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		notifications.Close()
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	return &Watcher{notifications: notifications, netlink: handle, selector: selector{own, only}}, nil
+}
+
+// Run calls onState with the state as it is and then after every change of it,
+// and onForwarding whenever somebody wrote the namespace's forwarding switch or
+// may have. It ends with ctx, whose error it returns, and closes the watcher.
+func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding func()) error {
+	defer w.netlink.Close()
+	defer w.notifications.Close()
+	defer context.AfterFunc(ctx, w.notifications.Close)()
+
+	table, err := w.list()
+	if err != nil {
+		return err
+	}
+	last := table.state(w.selector)
+	onState(last)
+	for {
+		burst, err := w.receiveBurst(table)
+		if errors.Is(err, unix.ENOBUFS) {
+			// Notifications were lost: any of them.
+			burst.forwarding = true
+			table, err = w.relist()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("watch the host's network: %w", err)
+		}
+		if burst.forwarding {
+			onForwarding()
+		}
+		if state := table.state(w.selector); !state.Equal(last) {
+			last = state
+			onState(state)
+		}
+	}
+}
+
+// burst is what a burst of notifications was about, besides the table.
+type burst struct {
+	forwarding bool
+}
+
+// receiveBurst waits for a notification and applies it and those that follow
+// it closely to the table.
+func (w *Watcher) receiveBurst(t *table) (b burst, err error) {
+	if err := w.setTimeout(0); err != nil {
+		return b, err
+	}
+	var deadline time.Time
+	for {
+		messages, _, err := w.notifications.Receive()
+		if errors.Is(err, unix.EAGAIN) {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		for _, m := range messages {
+			if err := t.apply(m); err != nil {
+				return b, err
+			}
+			b.forwarding = b.forwarding || isForwardingSwitch(m)
+		}
+		switch now := time.Now(); {
+		case deadline.IsZero():
+			deadline = now.Add(patience)
+			if err := w.setTimeout(quiet); err != nil {
+				return b, err
+			}
+		case now.After(deadline):
+			return b, nil
+		}
+	}
+}
+
+// setTimeout bounds the next receives; 0 waits for ever.
+func (w *Watcher) setTimeout(d time.Duration) error {
+	tv := unix.NsecToTimeval(d.Nanoseconds())
+	return w.notifications.SetReceiveTimeout(&tv)
+}
+
+// relist starts anew after notifications were lost. Those that are still queued
+// are older than the list and have gaps, so they go first; the kernel, too,
+// queues nothing more until the queue was empty.
+func (w *Watcher) relist() (*table, error) {
+	if err := w.setTimeout(quiet); err != nil {
+		return nil, err
+	}
+	for {
+		_, _, err := w.notifications.Receive()
+		if errors.Is(err, unix.EAGAIN) {
+			return w.list()
+		}
+		if err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return nil, err
+		}
+	}
+}
+
+// list reads the namespace's devices and addresses. Notifications that are
+// queued from then on are applied on top: the last word on each is the newest.
+func (w *Watcher) list() (*table, error) {
+	for {
+		t, err := w.listOnce()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return t, err
+		}
+	}
+}
+
+func (w *Watcher) listOnce() (*table, error) {
+	t := newTable()
+	links, err := w.netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the host's devices: %w", err)
+	}
+	for _, link := range links {
+		t.addDevice(link)
+	}
+	addrs, err := w.netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list the host's addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if addr, ok := netip.AddrFromSlice(a.IP.To4()); ok {
+			t.addAddress(address{addr: addr, ifindex: a.LinkIndex, global: a.Scope == unix.RT_SCOPE_UNIVERSE})
+		}
+	}
+	return t, nil
+}

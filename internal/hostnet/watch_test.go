@@ -1,0 +1,226 @@
+package hostnet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/hostnet"
+	"github.com/sluice-net/sluice/internal/netdev/netdevtest"
+	"github.com/vishvananda/netlink"
+)
+
+// events are what a watcher reported. Its callbacks wait while hold is locked.
+type events struct {
+	hold       *sync.Mutex
+	states     chan hostnet.State
+	forwarding chan struct{}
+}
+
+// watch runs a watcher of the test's namespace until the test ends.
+func watch(t *testing.T, own func(string) bool, only ...string) events {
+	t.Helper()
+	w, err := hostnet.NewWatcher(own, only)
+	must(t, err)
+	return run(t, w)
+}
+
+func run(t *testing.T, w *hostnet.Watcher) events {
+	e := events{new(sync.Mutex), make(chan hostnet.State, 1000), make(chan struct{}, 1000)}
+	onState := func(s hostnet.State) {
+		e.hold.Lock()
+		defer e.hold.Unlock()
+		e.states <- s
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx, onState, func() { e.forwarding <- struct{}{} }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// wait returns once the watcher has reported the state.
+func (e events) wait(t *testing.T, uplinks, addrs string) {
+	t.Helper()
+	timeout := time.After(3 * time.Second)
+	var last string
+	want := uplinks + " " + addrs
+	for {
+		select {
+		case s := <-e.states:
+			var names []string
+			for _, u := range s.Uplinks {
+				names = append(names, fmt.Sprint(u.Name, " ", u.Source4))
+			}
+			if last = fmt.Sprintf("%v %v", names, s.Addrs); last == want {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("the last state is %s, want %s", last, want)
+		}
+	}
+}
+
+func nobody(string) bool { return false }
+
+// addVeth makes a pair of devices that are up.
+func addVeth(t *testing.T, name, peer string) netlink.Link {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName = peer
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+func parseAddr(t *testing.T, prefix string) *netlink.Addr {
+	t.Helper()
+	addr, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWatchFollowsDevicesAndAddresses(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	uplink := addVeth(t, "up0", "mine0")
+	must(t, netlink.AddrAdd(uplink, parseAddr(t, "10.1.0.5/24")))
+	e := watch(t, func(name string) bool { return name == "mine0" })
+	e.wait(t, "[up0 10.1.0.5]", "[10.1.0.5]")
+
+	must(t, netlink.AddrAdd(uplink, parseAddr(t, "10.1.0.4/24")))
+	e.wait(t, "[up0 10.1.0.5]", "[10.1.0.4 10.1.0.5]")
+	must(t, netlink.AddrDel(uplink, parseAddr(t, "10.1.0.5/24"))) // takes the secondary with it
+	e.wait(t, "[up0 invalid IP]", "[]")
+
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "br0"
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
+	e.wait(t, "[up0 invalid IP br0 invalid IP]", "[]")
+	bridge, err := netlink.LinkByName("br0")
+	must(t, err)
+	must(t, netlink.LinkSetMaster(uplink, bridge))
+	e.wait(t, "[br0 invalid IP]", "[]")
+	must(t, netlink.LinkSetNoMaster(uplink))
+	e.wait(t, "[up0 invalid IP br0 invalid IP]", "[]")
+	must(t, netlink.LinkDel(bridge))
+	e.wait(t, "[up0 invalid IP]", "[]")
+	must(t, netlink.LinkSetName(uplink, "up1"))
+	e.wait(t, "[up1 invalid IP]", "[]")
+	must(t, netlink.LinkDel(uplink))
+	e.wait(t, "[]", "[]")
+}
+
+func TestWatchNamedUplinks(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	addVeth(t, "up0", "up1")
+	e := watch(t, nobody, "up1", "later0")
+	e.wait(t, "[up1 invalid IP]", "[]")
+	addVeth(t, "later0", "other0")
+	e.wait(t, "[up1 invalid IP later0 invalid IP]", "[]")
+}
+
+func TestWatchForwardingSwitch(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	e := watch(t, nobody)
+	e.wait(t, "[]", "[]")
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))
+	select {
+	case <-e.forwarding:
+	case <-time.After(3 * time.Second):
+		t.Fatal("nothing was reported")
+	}
+}
+
+// TestWatchSurvivesLoss holds the watcher up while more happens than its
+// socket has room for.
+func TestWatchSurvivesLoss(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	link := addVeth(t, "up0", "up1")
+	w, err := hostnet.NewWatcherWithBuffer(nobody, []string{"up0"}, 4096)
+	must(t, err)
+	e := run(t, w)
+	e.wait(t, "[up0 invalid IP]", "[]")
+	e.hold.Lock()
+	for i := range 200 {
+		must(t, netlink.AddrAdd(link, parseAddr(t, fmt.Sprintf("10.1.%d.1/24", i))))
+	}
+	for i := range 199 {
+		must(t, netlink.AddrDel(link, parseAddr(t, fmt.Sprintf("10.1.%d.1/24", i))))
+	}
+	e.hold.Unlock()
+	e.wait(t, "[up0 10.1.199.1]", "[10.1.199.1]")
+	if len(e.forwarding) == 0 {
+		t.Error("a lost notification may have been of the forwarding switch")
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	host := openHost(t)
+	link := addVeth(t, "up0", "up1")
+	must(t, netlink.AddrAdd(link, parseAddr(t, "10.1.0.5/24")))
+	must(t, netlink.LinkSetUp(link))
+	for _, dst := range []string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "172.17.0.0/16"} {
+		_, ipnet, err := net.ParseCIDR(dst)
+		must(t, err)
+		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipnet}))
+	}
+	_, ipnet, _ := net.ParseCIDR("192.168.7.0/24")
+	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipnet, Table: 77}))
+
+	routes, err := host.Routes()
+	must(t, err)
+	got := map[netip.Prefix]bool{}
+	for _, r := range routes {
+		got[r] = true
+	}
+	for _, want := range []string{"10.1.0.0/24", "10.1.0.5/32", "172.17.0.0/16", "192.168.7.0/24"} {
+		if !got[netip.MustParsePrefix(want)] {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	if len(got) != 4 {
+		t.Errorf("routes: %v", routes)
+	}
+}
+
+func TestEphemeralPorts(t *testing.T) {
+	t.Parallel()
+	host := openHost(t)
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 50000"), 0))
+	first, last, err := host.EphemeralPorts()
+	if err != nil || first != 40000 || last != 50000 {
+		t.Errorf("%d to %d, %v", first, last, err)
+	}
+}

@@ -1,0 +1,40 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sluice-bin-")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", dir, "github.com/sluice-net/sluice/cmd/sluice", "github.com/sluice-net/sluice/cmd/sluice-shim")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, output)
+	}
+	return dir, nil
+})
+
+// Binary is the path of a sluice that was built from this tree, with its shim
+// beside it.
+func Binary(t testing.TB) string {
+	t.Helper()
+	dir, err := build()
+	if err != nil {
+		t.Fatalf("build: %v", err)
+	}
+	return filepath.Join(dir, "sluice")
+}
+
+// RemoveBinary removes what Binary built; TestMain calls it last.
+func RemoveBinary() {
+	if dir, err := build(); err == nil {
+		os.RemoveAll(dir)
+	}
+}
