@@ -81,7 +81,7 @@ func (e *Engine) validateSandbox(req EndpointRequest) error {
 	if !netdev.NamespaceExists(req.Sandbox) {
 		return apierr.BadParameter("sandbox %s of %s: not a network namespace", req.Sandbox, req.Owner)
 	}
-	for _, other := range e.registry.endpointsOf("") {
+	for other := range e.registry.endpointSeq() {
 		if other.Sandbox == req.Sandbox && other.Device == req.Device {
 			return apierr.Conflict("%s is connected already: its sandbox has a device %s", req.Owner, req.Device)
 		}

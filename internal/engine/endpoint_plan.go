@@ -61,7 +61,7 @@ func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliv
 // looked up.
 func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
 	if !ep.Owned {
-		return e.devices.Ifindex(ep.HostDevice)
+		return e.existing(ep.HostDevice)
 	}
 	v := netdev.Veth{
 		Name:    ep.HostDevice,
@@ -78,7 +78,7 @@ func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
 }
 
 func (e *Engine) removeVeth(n Network, ep Endpoint) error {
-	if !ep.Owned || !ep.Address.IsValid() {
+	if !ep.Owned {
 		return nil
 	}
 	return e.devices.DeleteVeth(ep.HostDevice, n.Bridge, ep.Address)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -61,13 +62,25 @@ func (r *registry) isNetworkReady(id string) bool {
 	return r.networks[id].Ready
 }
 
+// endpointSeq visits every endpoint in no order. The loop must not change the
+// registry.
+func (r *registry) endpointSeq() iter.Seq[Endpoint] {
+	return func(yield func(Endpoint) bool) {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		for _, ep := range r.endpoints {
+			if !yield(ep.Endpoint) {
+				return
+			}
+		}
+	}
+}
+
 func (r *registry) endpointsOf(networkID string) []Endpoint {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	endpoints := []Endpoint{}
-	for _, ep := range r.endpoints {
+	for ep := range r.endpointSeq() {
 		if networkID == "" || ep.NetworkID == networkID {
-			endpoints = append(endpoints, ep.Endpoint)
+			endpoints = append(endpoints, ep)
 		}
 	}
 	slices.SortFunc(endpoints, func(a, b Endpoint) int { return a.Address.Compare(b.Address) })

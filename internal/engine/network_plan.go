@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sluice-net/sluice/internal/netdev"
@@ -64,9 +65,18 @@ func (e *Engine) networkKernelPlan(n Network) plan {
 // looked up.
 func (e *Engine) ensureBridge(n Network) (ifindex int, err error) {
 	if !n.Owned {
-		return e.devices.Ifindex(n.Bridge)
+		return e.existing(n.Bridge)
 	}
 	return e.devices.EnsureBridge(netdev.Bridge{Name: n.Bridge, Address: gatewayPrefix(n)})
+}
+
+// existing returns the ifindex of a device that must be there.
+func (e *Engine) existing(device string) (ifindex int, err error) {
+	ifindex, err = e.devices.Ifindex(device)
+	if err == nil && ifindex == 0 {
+		err = fmt.Errorf("the device %s is gone", device)
+	}
+	return ifindex, err
 }
 
 func (e *Engine) removeBridge(n Network) error {

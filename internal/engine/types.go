@@ -57,6 +57,10 @@ type PublishedPort struct {
 	HostAddr netip.Addr // unspecified (0.0.0.0) for every address of the host
 	First    uint16     // host ports First to Last lead to
 	Last     uint16
-	Target   uint16 // container ports Target to Target+Last-First
-	Rule     uint32 // index in the datapath, from 1
+	Target   uint16 // container ports Target to TargetLast, as many as the host's
+	// TargetLast may be 0 in a request, for as many as the host's. A request
+	// with one Target and several host ports lets the engine choose one of
+	// them if it says TargetLast, and one with First 0 lets it choose any.
+	TargetLast uint16
+	Rule       uint32 // index in the datapath, from 1; 0 in a request
 }

@@ -81,6 +81,9 @@ func (h *Host) ensureBridgeDevice(name string, mac net.HardwareAddr) (netlink.Li
 	if link.Type() != "bridge" {
 		return nil, fmt.Errorf("%s is a %s: %w", name, link.Type(), ErrWrongKind)
 	}
+	if err := h.setMark(link); err != nil {
+		return nil, err
+	}
 	if mac != nil && link.Attrs().HardwareAddr.String() != mac.String() {
 		if err := h.netlink.LinkSetHardwareAddr(link, mac); err != nil {
 			return nil, fmt.Errorf("give %s the address %s: %w", name, mac, err)

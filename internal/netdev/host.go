@@ -54,6 +54,40 @@ func (h *Host) DeleteDevice(name string) error {
 	return nil
 }
 
+// mark is the alias (`ip link` shows it) of every device that this package makes
+// in the host's namespace.
+const mark = "sluice"
+
+// setMark marks a device as made by us.
+func (h *Host) setMark(link netlink.Link) error {
+	if link.Attrs().Alias == mark {
+		return nil
+	}
+	if err := h.netlink.LinkSetAlias(link, mark); err != nil {
+		return fmt.Errorf("mark %s as ours: %w", link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// Marked returns the names of the devices that this package made. It lists
+// every device of the host.
+func (h *Host) Marked() ([]string, error) {
+	links, err := h.netlink.LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) {
+		links, err = h.netlink.LinkList()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the host's devices: %w", err)
+	}
+	var names []string
+	for _, link := range links {
+		if link.Attrs().Alias == mark {
+			names = append(names, link.Attrs().Name)
+		}
+	}
+	return names, nil
+}
+
 // find returns the device name, nil when there is none.
 func (h *Host) find(name string) (netlink.Link, error) {
 	link, err := h.netlink.LinkByName(name)

@@ -75,6 +75,17 @@ func NamespaceExists(path string) bool {
 	return true
 }
 
+// InNamespace runs fn on a thread of its own that is in the network namespace at
+// path. Goroutines that fn starts do not follow.
+func InNamespace(path string, fn func() error) error {
+	ns, err := openNamespace(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return inNamespace(ns, fn)
+}
+
 // openNamespace opens the network namespace at path, or returns
 // ErrNotNamespace.
 func openNamespace(path string) (*os.File, error) {

@@ -18,12 +18,7 @@ func needRoot(t testing.TB) {
 // within runs fn in the namespace at path.
 func within(t testing.TB, path string, fn func() error) {
 	t.Helper()
-	ns, err := openNamespace(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	if err := inNamespace(ns, fn); err != nil {
+	if err := InNamespace(path, fn); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -86,7 +81,7 @@ func TestThreadsComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { DeleteNamespace(path) })
-	home, err := os.Readlink("/proc/self/ns/net")
+	home, err := os.Readlink(threadNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}

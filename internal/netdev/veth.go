@@ -79,7 +79,7 @@ func (h *Host) ensurePair(v Veth, ns *os.File) (netlink.Link, error) {
 	if outer.Type() != "veth" {
 		return nil, fmt.Errorf("%s is a %s: %w", v.Name, outer.Type(), ErrWrongKind)
 	}
-	return outer, nil
+	return outer, h.setMark(outer)
 }
 
 // ensurePort makes the outer end a port of the bridge.

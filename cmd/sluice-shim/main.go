@@ -1,0 +1,42 @@
+// Command sluice-shim keeps one command of a container: its process, its
+// standard streams, its log and its exit code. It outlives the daemon, which
+// starts it as
+//
+//	sluice-shim DIRECTORY
+//
+// with a configuration in the directory (package internal/shim), and finds it
+// again by the socket there. `sluice-shim init DIRECTORY` is its own second
+// stage, inside a new container's namespaces.
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	// PDEATHSIG and the namespaces of a thread belong to the thread.
+	runtime.LockOSThread()
+	runtime.GOMAXPROCS(2)
+	debug.SetGCPercent(20)
+	// Whatever was open where the daemon was started stays out of containers.
+	err := unix.CloseRange(readyFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	switch {
+	case err != nil:
+	case len(os.Args) == 2:
+		err = keep(os.Args[1])
+	case len(os.Args) == 3 && os.Args[1] == initStage:
+		initContainer(os.Args[2])
+	default:
+		err = fmt.Errorf("usage: sluice-shim DIRECTORY (the daemon starts it)")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice-shim:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	bpfmaps "github.com/sluice-net/sluice/maps"
+)
+
+// fakeDatapath keeps what it is told and refuses what no kernel would accept.
+type fakeDatapath struct {
+	mu        sync.Mutex
+	networks  map[uint16]bpfmaps.Network
+	endpoints map[uint32]bpfmaps.Endpoint
+	rules     map[uint32]bpfmaps.Rule
+	attached  map[string]int // hook and device
+	addrs     []bpfmaps.HostAddr
+	uplinks   []Uplink
+	calls     []string
+}
+
+var _ Datapath = (*fakeDatapath)(nil)
+
+func newFakeDatapath() *fakeDatapath {
+	return &fakeDatapath{
+		networks:  map[uint16]bpfmaps.Network{},
+		endpoints: map[uint32]bpfmaps.Endpoint{},
+		rules:     map[uint32]bpfmaps.Rule{},
+		attached:  map[string]int{},
+	}
+}
+
+// dump is everything that the datapath was told and that is in force, but for
+// the ifindexes.
+func (f *fakeDatapath) dump() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var b strings.Builder
+	for _, i := range slices.Sorted(maps.Keys(f.networks)) {
+		n := f.networks[i]
+		n.Bridge = 0
+		fmt.Fprintf(&b, "network %d %v\n", i, n)
+	}
+	for _, i := range slices.Sorted(maps.Keys(f.endpoints)) {
+		ep := f.endpoints[i]
+		ep.Ifindex = 0
+		fmt.Fprintf(&b, "endpoint %d %v\n", i, ep)
+	}
+	for _, i := range slices.Sorted(maps.Keys(f.rules)) {
+		fmt.Fprintf(&b, "rule %d %v\n", i, f.rules[i])
+	}
+	for _, device := range slices.Sorted(maps.Keys(f.attached)) {
+		fmt.Fprintf(&b, "attached %s\n", device)
+	}
+	fmt.Fprintf(&b, "addrs %v uplinks %v\n", f.addrs, f.uplinks)
+	return b.String()
+}
+
+// takeCalls returns the calls since it was last called.
+func (f *fakeDatapath) takeCalls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	calls := f.calls
+	f.calls = nil
+	return calls
+}
+
+func (f *fakeDatapath) call(format string, args ...any) func() {
+	f.mu.Lock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+	return f.mu.Unlock
+}
+
+func (f *fakeDatapath) SetNetwork(index uint16, n bpfmaps.Network) error {
+	defer f.call("SetNetwork %d", index)()
+	if index == 0 || n.Bridge == 0 {
+		return errors.New("fake: no index")
+	}
+	f.networks[index] = n
+	return nil
+}
+
+func (f *fakeDatapath) ClearNetwork(index uint16) error {
+	defer f.call("ClearNetwork %d", index)()
+	delete(f.networks, index)
+	return nil
+}
+
+func (f *fakeDatapath) SetEndpoint(index uint32, e bpfmaps.Endpoint) error {
+	defer f.call("SetEndpoint %d ready=%v translated=%v", index, e.Ready, e.Translated)()
+	if index == 0 || e.Ifindex == 0 {
+		return errors.New("fake: no index")
+	}
+	f.endpoints[index] = e
+	return nil
+}
+
+func (f *fakeDatapath) ClearEndpoint(index uint32) error {
+	defer f.call("ClearEndpoint %d", index)()
+	delete(f.endpoints, index)
+	return nil
+}
+
+func (f *fakeDatapath) SetRule(index uint32, r bpfmaps.Rule) error {
+	defer f.call("SetRule %d", index)()
+	if index == 0 {
+		return errors.New("fake: no index")
+	}
+	f.rules[index] = r
+	return nil
+}
+
+func (f *fakeDatapath) ClearRule(index uint32) error {
+	defer f.call("ClearRule %d", index)()
+	delete(f.rules, index)
+	return nil
+}
+
+func (f *fakeDatapath) RuleCounters(index uint32) (bpfmaps.RuleCounters, error) {
+	defer f.call("RuleCounters %d", index)()
+	return bpfmaps.RuleCounters{Packets: uint64(index)}, nil
+}
+
+func (f *fakeDatapath) SetHostAddrs(addrs []bpfmaps.HostAddr) error {
+	defer f.call("SetHostAddrs")()
+	f.addrs = addrs
+	return nil
+}
+
+func (f *fakeDatapath) SetUplinks(uplinks []Uplink) error {
+	defer f.call("SetUplinks")()
+	f.uplinks = uplinks
+	return nil
+}
+
+func (f *fakeDatapath) AttachContainer(device string, ifindex int) error {
+	return f.attach("container "+device, ifindex)
+}
+
+func (f *fakeDatapath) DetachContainer(device string) error { return f.detach("container " + device) }
+
+func (f *fakeDatapath) AttachBridge(device string, ifindex int) error {
+	return f.attach("bridge "+device, ifindex)
+}
+
+func (f *fakeDatapath) DetachBridge(device string) error { return f.detach("bridge " + device) }
+
+func (f *fakeDatapath) attach(what string, ifindex int) error {
+	defer f.call("attach %s", what)()
+	if ifindex == 0 {
+		return errors.New("fake: no ifindex")
+	}
+	f.attached[what] = ifindex
+	return nil
+}
+
+func (f *fakeDatapath) detach(what string) error {
+	defer f.call("detach %s", what)()
+	delete(f.attached, what)
+	return nil
+}

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// Publish lets ports of the host lead to an endpoint, besides those that do
+// already, and returns them with what the request left open. When it fails
+// nothing has changed.
+func (e *Engine) Publish(ctx context.Context, endpointID string, requests []PublishedPort) ([]PublishedPort, error) {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	ep, n, err := e.endpointAndNetwork(endpointID)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := e.resolvePorts(requests)
+	if err != nil {
+		return nil, err
+	}
+	with := ep
+	with.Ports = slices.Concat(ep.Ports, ports)
+	if err := e.publishPlan(n, ep, with, ports).apply(ctx, e.log); err != nil {
+		return nil, err
+	}
+	e.log.Info("ports published", "endpoint", ep.ID, "owner", ep.Owner, "count", len(ports))
+	return ports, nil
+}
+
+// Unpublish withdraws ports of an endpoint and returns when nothing reaches it
+// by them any more. A request names a port as it was published; one with First
+// 0 names every host port that leads to the target.
+func (e *Engine) Unpublish(ctx context.Context, endpointID string, requests []PublishedPort) error {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	ep, n, err := e.endpointAndNetwork(endpointID)
+	if err != nil {
+		return err
+	}
+	kept, withdrawn, err := withdraw(ep, requests)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	without := ep
+	without.Ports = kept
+	// What publishing them again would do, taken back.
+	if err := e.publishPlan(n, without, ep, withdrawn).teardown(); err != nil {
+		return fmt.Errorf("withdraw ports of %s: %w", ep.Owner, err)
+	}
+	e.log.Info("ports withdrawn", "endpoint", ep.ID, "owner", ep.Owner, "count", len(withdrawn))
+	return nil
+}
+
+func (e *Engine) endpointAndNetwork(id string) (Endpoint, Network, error) {
+	ep, err := e.registry.findEndpoint(id)
+	if err != nil {
+		return ep, Network{}, err
+	}
+	n, err := e.registry.findNetwork(ep.NetworkID)
+	return ep, n, err
+}
+
+// publishPlan turns an endpoint without ports into the same one with them.
+func (e *Engine) publishPlan(n Network, without, with Endpoint, ports []PublishedPort) plan {
+	p := plan{{
+		name: "record",
+		do:   func() error { return e.registry.updateEndpoint(with) },
+		undo: func() error { return e.registry.updateEndpoint(without) },
+	}, {
+		name: "translate",
+		do:   func() error { return e.rewriteEndpoint(n, with) },
+		undo: func() error { return e.rewriteEndpoint(n, without) },
+	}}
+	for _, port := range ports {
+		p = append(p, e.ruleStep(with.Index, port))
+	}
+	return append(p, step{
+		name: "sockets",
+		do:   func() error { return e.refuseTakenBySockets(ports) },
+	})
+}
+
+// rewriteEndpoint tells the datapath anew of an endpoint that is in service.
+func (e *Engine) rewriteEndpoint(n Network, ep Endpoint) error {
+	ifindex, err := e.existing(ep.HostDevice)
+	if err != nil {
+		return err
+	}
+	return e.writeEndpoint(n, ep, ifindex, true)
+}
+
+// ruleStep lets a port lead to the endpoint with the index.
+func (e *Engine) ruleStep(endpoint uint32, p PublishedPort) step {
+	return step{
+		name: "publish " + p.String(),
+		do: func() error {
+			err := e.datapath.SetRule(p.Rule, maps.Rule{
+				Kind:     maps.RulePublish,
+				Protocol: p.Protocol,
+				HostAddr: p.HostAddr,
+				First:    p.First,
+				Last:     p.Last,
+				Target:   p.Target,
+				Endpoint: endpoint,
+			})
+			if errors.Is(err, maps.ErrChain) {
+				return apierr.Conflict("Bind for %s failed: %s", hostPorts(p.HostAddr, p.First, p.Last), err)
+			}
+			return err
+		},
+		undo: func() error { return e.datapath.ClearRule(p.Rule) },
+	}
+}
+
+// withdraw splits an endpoint's ports into those that stay and those that the
+// requests name. Every request must name one.
+func withdraw(ep Endpoint, requests []PublishedPort) (kept, withdrawn []PublishedPort, err error) {
+	kept = slices.Clone(ep.Ports)
+	for _, request := range requests {
+		request = request.complete()
+		before := len(withdrawn)
+		kept = slices.DeleteFunc(kept, func(p PublishedPort) bool {
+			named := request.names(p)
+			if named {
+				withdrawn = append(withdrawn, p)
+			}
+			return named
+		})
+		if len(withdrawn) == before {
+			return nil, nil, apierr.NotFound("%s does not publish %s", ep.Owner, request)
+		}
+	}
+	return kept, withdrawn, nil
+}
+
+// names reports whether a request to withdraw is about the published port. A
+// range that one port was chosen from is about that port.
+func (p PublishedPort) names(published PublishedPort) bool {
+	if p.Protocol != published.Protocol || p.HostAddr != published.HostAddr {
+		return false
+	}
+	switch {
+	case p.First == 0:
+		return p.Target <= published.Target && published.TargetLast <= p.TargetLast
+	case p.Target != published.Target || p.TargetLast != published.TargetLast:
+		return false
+	case p.Target == p.TargetLast:
+		return p.First <= published.First && published.Last <= p.Last
+	}
+	return p.First == published.First && p.Last == published.Last
+}

@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestPublishAndUnpublish(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx := context.Background()
+	ep := f.createEndpoint("bridge")
+	before := f.snapshot()
+	f.datapath.takeCalls()
+	ports, err := f.Publish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80), tcp(9000, 9009, 90)})
+	must(t, err)
+	if got := fmt.Sprint(ports); got != "[8080:80/tcp 9000-9009:90-99/tcp]" {
+		t.Errorf("published %s", got)
+	}
+	want := []string{"SetEndpoint 1 ready=true translated=true", "SetRule 2", "SetRule 3"}
+	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
+		t.Errorf("calls: %q", got)
+	}
+	stored, err := f.Endpoint(ep.ID)
+	must(t, err)
+	if !slices.Equal(stored.Ports, ports) {
+		t.Errorf("stored %v", stored.Ports)
+	}
+
+	err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80), tcp(8081, 8081, 80)})
+	wantError(t, err, 404, "net00 does not publish 8081:80/tcp")
+	must(t, f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80)}))
+	want = []string{"ClearRule 2", "SetEndpoint 1 ready=true translated=true"}
+	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
+		t.Errorf("calls: %q", got)
+	}
+	must(t, f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(9000, 9009, 90)}))
+	want = []string{"ClearRule 3", "SetEndpoint 1 ready=true translated=false"}
+	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
+		t.Errorf("calls: %q", got)
+	}
+	f.wantUnchanged(strings.Replace(before, `"Ports":null`, `"Ports":[]`, 1))
+}
+
+func TestPublishConflicts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.createEndpoint("bridge", tcp(8080, 8080, 80), tcp(9000, 9009, 9000), tcp(7000, 7000, 80).on("127.0.0.1"))
+	req := f.request("bridge")
+	udp := tcp(8080, 8080, 80)
+	udp.Protocol = unix.IPPROTO_UDP
+	before := f.snapshot()
+	for _, c := range []struct {
+		port PublishedPort
+		want string
+	}{
+		{tcp(8080, 8080, 81), "Bind for 0.0.0.0:8080 failed: port is already allocated"},
+		{tcp(8000, 8100, 8000), "Bind for 0.0.0.0:8080 failed: port is already allocated"},
+		{tcp(8080, 8080, 80).on("127.0.0.1"), "Bind for 127.0.0.1:8080 failed: port is already allocated"},
+		{tcp(9009, 9010, 80), "Bind for 0.0.0.0:9009 failed: port is already allocated"},
+		{tcp(7000, 7000, 80), "Bind for 0.0.0.0:7000 failed: port is already allocated"},
+		{tcp(7000, 7000, 80).on("127.0.0.1"), "port is already allocated"},
+		{tcp(1, 1, 80).on("203.0.113.1"), "the host has no address 203.0.113.1"},
+	} {
+		req.Ports = []PublishedPort{tcp(1000, 1000, 80), c.port}
+		_, err := f.CreateEndpoint(context.Background(), req)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.port, err, c.want)
+		}
+		f.wantUnchanged(before)
+	}
+	req.Ports = []PublishedPort{udp, tcp(7000, 7000, 80).on("127.0.0.2"), tcp(7000, 7000, 80).on("192.0.2.1"), tcp(7000, 7000, 80).on("172.17.0.1")}
+	_, err := f.CreateEndpoint(context.Background(), req)
+	must(t, err)
+}
+
+func TestPublishTwiceInOneRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	req := f.request("bridge", tcp(8080, 8080, 80), tcp(8080, 8080, 81))
+	before := f.snapshot()
+	_, err := f.CreateEndpoint(context.Background(), req)
+	wantError(t, err, 409, "Bind for 0.0.0.0:8080 failed: port is already allocated")
+	f.wantUnchanged(before)
+}
+
+func TestSocketOfHostHoldsPort(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	listener, err := net.Listen("tcp4", "127.0.0.1:8080")
+	must(t, err)
+	defer listener.Close()
+	ep, req := f.createEndpoint("bridge"), f.request("bridge", tcp(8000, 8100, 8000))
+	before := f.snapshot()
+	const want = "Bind for 0.0.0.0:8080 failed: address already in use: a process of the host has 127.0.0.1:8080"
+	_, err = f.CreateEndpoint(context.Background(), req)
+	wantError(t, err, 409, want)
+	f.wantUnchanged(before)
+	_, err = f.Publish(context.Background(), ep.ID, req.Ports)
+	wantError(t, err, 409, want)
+	f.wantUnchanged(before)
+	_, err = f.Publish(context.Background(), ep.ID, []PublishedPort{tcp(8080, 8080, 80).on("192.0.2.1")})
+	must(t, err)
+}
+
+func TestEngineChoosesPorts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40004"), 0))
+	listener, err := net.Listen("tcp4", "0.0.0.0:40001")
+	must(t, err)
+	defer listener.Close()
+
+	any80 := tcp(0, 0, 80)
+	three := tcp(0, 0, 90)
+	three.TargetLast = 92
+	ep := f.createEndpoint("bridge", any80, three)
+	if got := fmt.Sprint(ep.Ports); got != "[40000:80/tcp 40002:90/tcp 40003:91/tcp 40004:92/tcp]" {
+		t.Errorf("chosen: %s", got)
+	}
+	_, err = f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
+	wantError(t, err, 409, "Bind for 0.0.0.0:40000-40004 failed: all ports are allocated")
+
+	// Withdrawn by target; then the search goes on behind the last choice.
+	must(t, f.Unpublish(context.Background(), ep.ID, []PublishedPort{three}))
+	ports, err := f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
+	if err != nil || ports[0].First != 40002 {
+		t.Errorf("chosen again: %v, %v", ports, err)
+	}
+}
+
+func TestFirstFreeOfHostRange(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	choice := tcp(8000, 8002, 80)
+	choice.TargetLast = 80
+	listener, err := net.Listen("tcp4", "127.0.0.1:8001")
+	must(t, err)
+	defer listener.Close()
+	first, second := f.createEndpoint("bridge", choice), f.createEndpoint("bridge", choice)
+	if got := fmt.Sprint(first.Ports, second.Ports); got != "[8000:80/tcp] [8002:80/tcp]" {
+		t.Errorf("chosen: %s", got)
+	}
+	_, err = f.CreateEndpoint(context.Background(), f.request("bridge", choice))
+	wantError(t, err, 409, "all ports are allocated")
+	must(t, f.Unpublish(context.Background(), second.ID, []PublishedPort{choice}))
+}
+
+func TestRules(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.createEndpoint("bridge", tcp(8080, 8080, 80))
+	f.createNetwork(NetworkRequest{Name: "inside", Internal: true})
+	f.createNetwork(NetworkRequest{Name: "alpha"})
+	views, err := f.Rules()
+	must(t, err)
+	var got []string
+	for _, v := range views {
+		got = append(got, fmt.Sprintf("%d %s %s %d", v.Kind, v.Network.Name, v.Endpoint.Owner, v.Counters.Packets))
+	}
+	if want := []string{"1 alpha  3", "1 bridge  1", "2 bridge net00 2"}; !slices.Equal(got, want) {
+		t.Errorf("rules %q, want %q", got, want)
+	}
+}

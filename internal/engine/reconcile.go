@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// Reconcile makes the kernel agree with the intent: it makes the predefined
+// networks, takes away what a crash left half made and endpoints whose sandbox
+// is gone, and repairs the rest without disturbing what is right. It goes on
+// after errors and returns all of them.
+func (e *Engine) Reconcile(ctx context.Context) error {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	_, err := e.devices.EnsureLendingDevice()
+	errs := []error{err}
+	errs = append(errs, e.dropDeadEndpoints(), e.dropHalfMadeNetworks())
+	for _, n := range e.registry.allNetworks() {
+		errs = append(errs, e.adoptNetwork(ctx, n))
+	}
+	for _, ep := range e.registry.endpointsOf("") {
+		errs = append(errs, e.adoptEndpoint(ctx, ep))
+	}
+	errs = append(errs, e.removeStrays(), e.ensurePredefined(ctx), e.writeHost())
+	return errors.Join(errs...)
+}
+
+// dropDeadEndpoints takes away the endpoints that are half made and those whose
+// sandbox is gone.
+func (e *Engine) dropDeadEndpoints() error {
+	var errs []error
+	for _, ep := range e.registry.endpointsOf("") {
+		if e.registry.isEndpointReady(ep.ID) && netdev.NamespaceExists(ep.Sandbox) {
+			continue
+		}
+		e.log.Info("endpoint of an earlier daemon is dead", "id", ep.ID, "owner", ep.Owner)
+		errs = append(errs, e.removeEndpoint(ep))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) dropHalfMadeNetworks() error {
+	var errs []error
+	for _, n := range e.registry.allNetworks() {
+		if n.Driver != DriverBridge || e.registry.isNetworkReady(n.ID) {
+			continue
+		}
+		e.log.Info("network of an earlier daemon is half made", "id", n.ID, "name", n.Name)
+		errs = append(errs, e.networkPlan(n).teardown())
+	}
+	return errors.Join(errs...)
+}
+
+// adoptNetwork repairs a network's bridge and what the datapath knows of it.
+func (e *Engine) adoptNetwork(ctx context.Context, n Network) error {
+	if n.Driver != DriverBridge {
+		return nil
+	}
+	if err := repair(ctx, e.networkKernelPlan(n)); err != nil {
+		return fmt.Errorf("repair network %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// adoptEndpoint repairs an endpoint. One whose veth is there goes on meanwhile;
+// one whose veth is gone gets no packet before it is complete again.
+func (e *Engine) adoptEndpoint(ctx context.Context, ep Endpoint) error {
+	n, err := e.registry.findNetwork(ep.NetworkID)
+	if err != nil {
+		return err
+	}
+	ifindex, err := e.devices.Ifindex(ep.HostDevice)
+	if err != nil {
+		return err
+	}
+	p := e.endpointKernelPlan(n, &ep, &ifindex, ifindex != 0)
+	p = append(p, step{
+		name: "deliver",
+		do:   func() error { return e.writeEndpoint(n, ep, ifindex, true) },
+	})
+	if err := repair(ctx, p); err != nil {
+		return fmt.Errorf("repair the endpoint of %s in network %s: %w", ep.Owner, n.Name, err)
+	}
+	return nil
+}
+
+// repair takes the steps of a plan and leaves what was done when one fails.
+func repair(ctx context.Context, p plan) error {
+	for _, s := range p {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// removeStrays removes devices that carry our mark and that no record knows.
+func (e *Engine) removeStrays() error {
+	marked, err := e.devices.Marked()
+	errs := []error{err}
+	for _, name := range marked {
+		if e.Owns(name) {
+			continue
+		}
+		e.log.Info("device of an earlier daemon is left over", "name", name)
+		errs = append(errs, e.devices.DeleteDevice(name))
+	}
+	return errors.Join(errs...)
+}
+
+// ensurePredefined makes the networks that are there from the start.
+func (e *Engine) ensurePredefined(ctx context.Context) error {
+	for name, driver := range map[string]string{NetworkHost: DriverHost, NetworkNone: DriverNull} {
+		if _, ok := e.registry.networkNamed(name); ok {
+			continue
+		}
+		n := Network{ID: newID(), Name: name, Driver: driver, Created: time.Now()}
+		if err := e.registry.addNetwork(n); err != nil {
+			return err
+		}
+	}
+	if _, ok := e.registry.networkNamed(NetworkBridge); ok {
+		return nil
+	}
+	_, err := e.createNetwork(ctx, NetworkRequest{Name: NetworkBridge}, func(string) string { return defaultBridge })
+	return err
+}

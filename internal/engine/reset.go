@@ -1,0 +1,35 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// Reset takes everything away: endpoints, networks with the predefined ones,
+// devices that carry our mark, and what the datapath knows of the host. It
+// goes on after errors and returns all of them. The engine is of no use
+// afterwards until Reconcile.
+func (e *Engine) Reset(_ context.Context) error {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	var errs []error
+	for _, ep := range e.registry.endpointsOf("") {
+		errs = append(errs, e.removeEndpoint(ep))
+	}
+	for _, n := range e.registry.allNetworks() {
+		if n.Driver == DriverBridge {
+			errs = append(errs, e.networkPlan(n).teardown())
+		} else {
+			errs = append(errs, e.registry.removeNetwork(n.ID))
+		}
+	}
+	errs = append(errs,
+		e.removeStrays(),
+		e.devices.DeleteDevice(netdev.LendingDevice),
+		e.datapath.SetUplinks(nil),
+		e.datapath.SetHostAddrs(nil),
+	)
+	return errors.Join(errs...)
+}

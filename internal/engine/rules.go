@@ -1,0 +1,38 @@
+package engine
+
+import "github.com/sluice-net/sluice/maps"
+
+// RuleView is a rule in force and what it has counted.
+type RuleView struct {
+	Kind    maps.RuleKind
+	Index   uint32
+	Network Network
+	// Endpoint and Port are those of a published port.
+	Endpoint Endpoint
+	Port     PublishedPort
+	Counters maps.RuleCounters
+}
+
+// Rules returns the masquerade rules by the networks' names, each followed by
+// the published ports of the network's endpoints.
+func (e *Engine) Rules() ([]RuleView, error) {
+	var views []RuleView
+	for _, n := range e.registry.allNetworks() {
+		if n.Rule != 0 {
+			views = append(views, RuleView{Kind: maps.RuleMasquerade, Index: n.Rule, Network: n})
+		}
+		for _, ep := range e.registry.endpointsOf(n.ID) {
+			for _, p := range ep.Ports {
+				views = append(views, RuleView{Kind: maps.RulePublish, Index: p.Rule, Network: n, Endpoint: ep, Port: p})
+			}
+		}
+	}
+	for i := range views {
+		counters, err := e.datapath.RuleCounters(views[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		views[i].Counters = counters
+	}
+	return views, nil
+}
