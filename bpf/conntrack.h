@@ -181,7 +181,8 @@ static __always_inline struct flow4 *flow_find4(struct packet *p)
 
 /*
  * flow_claim4 inserts the reply half, which decides who gets a translated
- * port; false when another flow has it.
+ * port; false when another flow has it. A flow whose forward half was evicted
+ * still has its own.
  */
 static __always_inline bool flow_claim4(const struct flow_key4 *key, const struct flow4 *flow)
 {
@@ -194,8 +195,10 @@ static __always_inline bool flow_claim4(const struct flow_key4 *key, const struc
 	if (!bpf_map_update_elem(&flows4, &other, &half, BPF_NOEXIST))
 		return true;
 	holder = bpf_map_lookup_elem(&flows4, &other);
-	if (!holder || flow_alive(&holder->head, other.protocol, flow->head.created))
+	if (!holder)
 		return false;
+	if (flow_alive(&holder->head, other.protocol, flow->head.created))
+		return halves_match4(key, holder);
 	flow_delete4(&other, holder);
 	return !bpf_map_update_elem(&flows4, &other, &half, BPF_NOEXIST);
 }

@@ -63,10 +63,8 @@ static __always_inline int to_neighbour(struct packet *p)
 
 	if (!index)
 		return drop(p, REASON_NO_ENDPOINT);
-	endpoint = bpf_map_lookup_elem(&endpoints, index);
-	if (!endpoint)
-		return drop(p, REASON_NO_ENDPOINT);
-	return deliver(p, endpoint);
+	endpoint = receiver(p, *index);
+	return endpoint ? deliver(p, endpoint) : VERDICT_DROP;
 }
 
 static __always_inline int masquerade(struct packet *p, const struct sender *s)
@@ -119,13 +117,6 @@ static __always_inline bool address_of_host(const struct packet *p, const struct
 
 	/* Another network's gateway is an address of that network. */
 	return host && (!host->network || host->network == s->endpoint->network);
-}
-
-static __always_inline bool address_of_a_network(__be32 addr)
-{
-	struct subnet_key4 key = { .prefix_len = 32, .addr = addr };
-
-	return bpf_map_lookup_elem(&subnets4, &key);
 }
 
 static __always_inline int container_ipv4(struct packet *p, const struct sender *s)

@@ -7,8 +7,20 @@
 #include "rewrite.h"
 #include "route.h"
 
+/* The endpoint at an index, if it may be delivered to; NULL sets the reason for a drop. */
+static __always_inline struct endpoint *receiver(struct packet *p, __u32 index)
+{
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &index);
+
+	if (!endpoint || !(endpoint->flags & ENDPOINT_READY)) {
+		p->drop = endpoint ? REASON_NOT_READY : REASON_NO_ENDPOINT;
+		return NULL;
+	}
+	return endpoint;
+}
+
 /*
- * deliver puts the packet into the endpoint's namespace. redirect_peer skips
+ * deliver puts the packet into a receiver's namespace. redirect_peer skips
  * eth_type_trans, and kernels differ in what they scrub: type, mark and time
  * stamp are ours to set.
  */
@@ -17,8 +29,6 @@ static __always_inline int deliver(struct packet *p, const struct endpoint *endp
 	__u32 index = endpoint->network;
 	struct network *network = bpf_map_lookup_elem(&networks, &index);
 
-	if (!(endpoint->flags & ENDPOINT_READY))
-		return drop(p, REASON_NOT_READY);
 	if (!network || !write_macs(p, endpoint->mac, network->mac))
 		return drop(p, REASON_REWRITE);
 	if (p->skb->pkt_type != PACKET_HOST && bpf_skb_change_type(p->skb, PACKET_HOST))

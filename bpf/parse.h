@@ -5,9 +5,15 @@
 
 #include "enter.h"
 
+/* The transport header, which must lie in the IP packet: padding may follow that. */
+static __always_inline void *transport_header(struct packet *p, __u32 size)
+{
+	return p->transport + size <= ETH_LEN + (__u32)p->length ? transport_bytes(p, size) : NULL;
+}
+
 static __always_inline bool parse_tcp(struct packet *p)
 {
-	struct tcp_header *tcp = transport_bytes(p, sizeof(*tcp));
+	struct tcp_header *tcp = transport_header(p, sizeof(*tcp));
 
 	if (!tcp)
 		return false;
@@ -20,7 +26,7 @@ static __always_inline bool parse_tcp(struct packet *p)
 
 static __always_inline bool parse_udp(struct packet *p)
 {
-	struct udp_header *udp = transport_bytes(p, sizeof(*udp));
+	struct udp_header *udp = transport_header(p, sizeof(*udp));
 
 	if (!udp)
 		return false;
@@ -33,7 +39,7 @@ static __always_inline bool parse_udp(struct packet *p)
 /* An echo's identifier takes the place of the port of whoever asked. */
 static __always_inline bool parse_icmp(struct packet *p)
 {
-	struct icmp_echo *icmp = transport_bytes(p, sizeof(*icmp));
+	struct icmp_echo *icmp = transport_header(p, sizeof(*icmp));
 
 	if (!icmp)
 		return false;

@@ -54,4 +54,12 @@ static __always_inline struct uplink *route_uplink(const struct bpf_fib_lookup *
 	return bpf_map_lookup_elem(&uplinks, &ifindex);
 }
 
+/* Whether an address belongs to one of our networks, its gateway included. */
+static __always_inline bool address_of_a_network(__be32 addr)
+{
+	struct subnet_key4 key = { .prefix_len = 32, .addr = addr };
+
+	return bpf_map_lookup_elem(&subnets4, &key);
+}
+
 #endif

@@ -18,8 +18,8 @@ static __always_inline int follow4(struct packet *p, const struct flow4 *flow)
 	__u8 target = flow->head.target;
 	__u32 index = target == TARGET_PEER ? flow->head.peer : flow->head.endpoint;
 	bool hop = takes_hop(&flow->head);
+	struct endpoint *endpoint = NULL;
 	struct bpf_fib_lookup fib;
-	struct endpoint *endpoint;
 	__u32 rule = flow->head.rule;
 	__u16 reason;
 
@@ -33,18 +33,17 @@ static __always_inline int follow4(struct packet *p, const struct flow4 *flow)
 			return drop(p, reason);
 		if (!route_uplink(&fib))
 			return drop(p, REASON_NOT_AN_UPLINK);
+	} else if (target != TARGET_STACK) {
+		endpoint = receiver(p, index);
+		if (!endpoint)
+			return VERDICT_DROP;
 	}
 	if (!rewrite_ipv4(p, flow, hop))
 		return drop(p, REASON_REWRITE);
 	count_translated(rule, p->length);
 	if (target == TARGET_OUTSIDE)
 		return send_outside(p, &fib);
-	if (target == TARGET_STACK)
-		return VERDICT_PASS;
-	endpoint = bpf_map_lookup_elem(&endpoints, &index);
-	if (!endpoint)
-		return drop(p, REASON_NO_ENDPOINT);
-	return deliver(p, endpoint);
+	return endpoint ? deliver(p, endpoint) : VERDICT_PASS;
 }
 
 /* The parts of a new flow's head that every kind shares. */

@@ -14,15 +14,20 @@ static __always_inline bool address_of_host(__be32 addr)
 	return host && !host->network;
 }
 
+/* What no flow and no published port has taken. */
+static __always_inline int not_ours(struct packet *p)
+{
+	return address_of_a_network(p->key.dst) ? drop(p, REASON_UNPUBLISHED) : VERDICT_PASS;
+}
+
 static __always_inline int uplink_ipv4(struct packet *p)
 {
-	struct subnet_key4 subnet = { .prefix_len = 32 };
 	struct flow4 *flow;
 	struct rule *rule;
 	__u32 index = 0;
 
 	if (!parse_ipv4(p))
-		return VERDICT_PASS; /* the stack refuses and counts it */
+		return not_ours(p); /* the stack refuses and counts it */
 	p->key.zone = ZONE_OUTSIDE;
 	if (p->has_ports) {
 		flow = flow_find4(p);
@@ -32,10 +37,7 @@ static __always_inline int uplink_ipv4(struct packet *p)
 	rule = published_to4(p, &index);
 	if (address_of_host(p->key.dst))
 		return rule ? publish4(p, rule, index, 0) : VERDICT_PASS;
-	subnet.addr = p->key.dst;
-	if (bpf_map_lookup_elem(&subnets4, &subnet))
-		return drop(p, REASON_UNPUBLISHED);
-	return VERDICT_PASS;
+	return not_ours(p);
 }
 
 static __always_inline int from_outside(struct packet *p)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/shim"
+	"github.com/sluice-net/sluice/internal/unixpath"
 )
 
 // client is one connection to the shim's socket.
@@ -28,7 +29,8 @@ func listen(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	err = unixpath.Use(path, func(path string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: path}) })
+	if err != nil {
 		return 0, fmt.Errorf("bind %s: %w", path, err)
 	}
 	if err := os.Chmod(path, 0o660); err != nil {

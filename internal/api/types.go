@@ -70,6 +70,7 @@ type Exec struct {
 	Env        []string
 	WorkingDir string
 	Privileged bool
+	OpenStdin  bool
 	Tty        bool
 }
 

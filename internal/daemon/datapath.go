@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	maputil "maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/sluice-net/sluice/internal/engine"
@@ -67,4 +69,11 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 		delete(d.attached, name)
 	}
 	return nil
+}
+
+// uplinks returns the names of the devices that have the uplink program.
+func (d *datapath) uplinks() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maputil.Keys(d.attached))
 }

@@ -1,20 +1,16 @@
 package datapath_test
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
-	"github.com/sluice-net/sluice/internal/reasons"
 	"github.com/sluice-net/sluice/loader"
 	"github.com/sluice-net/sluice/maps"
 )
@@ -43,15 +39,15 @@ const (
 )
 
 type endpoint struct {
+	station
 	index   uint32
 	network uint16
-	addr    netip.Addr
-	mac     net.HardwareAddr
 	ifindex int
 }
 
 type fixture struct {
-	t      *testing.T
+	t      testing.TB
+	config loader.Config
 	loader *loader.Loader
 	maps   *maps.Maps
 	uplink int
@@ -68,7 +64,7 @@ func mustMAC(s string) net.HardwareAddr {
 	return mac
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +73,7 @@ func must(t *testing.T, err error) {
 
 // newFixture gives the calling test a network namespace, maps and programs of
 // its own. The thread is never unlocked: it ends with the test.
-func newFixture(t *testing.T, config loader.Config) *fixture {
+func newFixture(t testing.TB, config loader.Config) *fixture {
 	t.Helper()
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
@@ -94,9 +90,9 @@ func (f *fixture) devices() {
 	f.address("uplink0", netip.PrefixFrom(hostAddr, 24))
 	f.address("bridge0", netip.PrefixFrom(gatewayOne, 16))
 	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: net.ParseIP("192.0.2.254")}))
-	f.a = endpoint{1, networkOne, netip.MustParseAddr("172.17.0.2"), mustMAC("02:42:ac:11:00:02"), f.veth("veth-a", nil)}
-	f.b = endpoint{2, networkOne, netip.MustParseAddr("172.17.0.3"), mustMAC("02:42:ac:11:00:03"), f.veth("veth-b", nil)}
-	f.c = endpoint{3, networkTwo, netip.MustParseAddr("172.18.0.2"), mustMAC("02:42:ac:12:00:02"), f.veth("veth-c", nil)}
+	f.a = endpoint{station{mustMAC("02:42:ac:11:00:02"), gatewayMAC, netip.MustParseAddr("172.17.0.2")}, 1, networkOne, f.veth("veth-a", nil)}
+	f.b = endpoint{station{mustMAC("02:42:ac:11:00:03"), gatewayMAC, netip.MustParseAddr("172.17.0.3")}, 2, networkOne, f.veth("veth-b", nil)}
+	f.c = endpoint{station{mustMAC("02:42:ac:12:00:02"), gatewayMAC, netip.MustParseAddr("172.18.0.2")}, 3, networkTwo, f.veth("veth-c", nil)}
 }
 
 func (f *fixture) link(l netlink.Link) int {
@@ -123,18 +119,26 @@ func (f *fixture) address(device string, prefix netip.Prefix) {
 	must(f.t, netlink.AddrAdd(l, addr))
 }
 
+// route adds a route by the router; src may be the zero address.
+func (f *fixture) route(prefix string, src netip.Addr) {
+	dst, err := netlink.ParseIPNet(prefix)
+	must(f.t, err)
+	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Dst: dst, Gw: net.ParseIP("192.0.2.254"), Src: src.AsSlice()}))
+}
+
 func (f *fixture) load(config loader.Config) {
 	lending := f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lend0"}})
 	must(f.t, os.WriteFile("/proc/sys/net/ipv4/conf/lend0/forwarding", []byte("1"), 0))
 	config.FIBIfindex = uint32(lending)
 	config.ConntrackMax = 4096
-	config.LogDir = "/tmp"
+	config.LogDir = f.t.TempDir() // its end is part of the error
 	if config.LocalPorts == [2]uint16{} {
 		config.LocalPorts = [2]uint16{32768, 60999}
 	}
 	dir := f.t.TempDir() + "/bpf"
 	must(f.t, loader.MountBPF(dir))
 	f.t.Cleanup(func() { loader.Unmount(dir) })
+	f.config = config
 	l, err := loader.Open(dir, config)
 	must(f.t, err)
 	f.t.Cleanup(l.Close)
@@ -172,89 +176,6 @@ func (f *fixture) publish(index uint32, protocol uint8, addr netip.Addr) {
 	}))
 }
 
-// What tc programs return.
-const (
-	next     = ^uint32(0) // TCX_NEXT
-	redirect = 7
-	shot     = 2
-)
-
-// skb is the part of struct __sk_buff that TEST_RUN takes; see
-// convert___skb_to_skb in net/bpf/test_run.c.
-type skb struct {
-	_       [9]uint32
-	_       uint32 // ingress_ifindex
-	Ifindex uint32
-	_       [37]uint32
-}
-
-// run sends a frame through a hook's program and returns verdict and frame.
-func (f *fixture) run(hook datapath.Hook, ifindex int, frame []byte) (uint32, []byte) {
-	f.t.Helper()
-	options := &ebpf.RunOptions{
-		Data:    frame,
-		DataOut: make([]byte, len(frame)+64),
-		Context: skb{Ifindex: uint32(ifindex)},
-	}
-	verdict, err := f.loader.Program(hook).Run(options)
-	if err != nil {
-		f.t.Fatalf("run the %s program: %v", hook, err)
-	}
-	return verdict, options.DataOut
-}
-
-func (f *fixture) fromContainer(e endpoint, frame []byte) (uint32, []byte) {
-	f.t.Helper()
-	return f.run(datapath.HookContainer, e.ifindex, frame)
-}
-
-func (f *fixture) fromOutside(frame []byte) (uint32, []byte) {
-	f.t.Helper()
-	return f.run(datapath.HookUplink, f.uplink, frame)
-}
-
-// drops returns the counters of all reasons that are above zero.
-func (f *fixture) drops() map[string]uint64 {
-	f.t.Helper()
-	counts := map[string]uint64{}
-	for _, reason := range reasons.All() {
-		n, err := f.maps.Drops(reason)
-		must(f.t, err)
-		if n > 0 {
-			counts[reason.String()] = n
-		}
-	}
-	return counts
-}
-
-// expectDrop asserts that the run gave a drop and counted exactly one reason.
-func (f *fixture) expectDrop(verdict uint32, reason reasons.Reason, before map[string]uint64) {
-	f.t.Helper()
-	if verdict != shot {
-		f.t.Errorf("verdict %d, want a drop for %s", int32(verdict), reason)
-	}
-	after := f.drops()
-	for name, n := range after {
-		want := before[name]
-		if name == reason.String() {
-			want++
-		}
-		if n != want {
-			f.t.Errorf("drops for %s: %d, want %d", name, n, want)
-		}
-	}
-	if after[reason.String()] == 0 {
-		f.t.Errorf("no drop was counted for %s, but %v", reason, after)
-	}
-}
-
-func (f *fixture) entriesOf(name string) int {
-	f.t.Helper()
-	counts, err := f.maps.Entries()
-	must(f.t, err)
-	return counts[name]
-}
-
 func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
 		println("these tests need root: they load programs and make network namespaces")
@@ -268,10 +189,6 @@ func TestProgramsLoad(t *testing.T) {
 	f := newFixture(t, loader.Config{})
 	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge} {
 		info, err := f.loader.Program(hook).Info()
-		var verifier *ebpf.VerifierError
-		if errors.As(err, &verifier) {
-			t.Fatal(strings.Join(verifier.Log, "\n"))
-		}
 		must(t, err)
 		instructions, _ := info.VerifiedInstructions()
 		size, _ := info.JitedSize()

@@ -45,6 +45,13 @@ trap cleanup EXIT
 in_host() { nsenter --net="/run/netns/$host" "$@"; }
 in_client() { nsenter --net="/run/netns/$client" "$@"; }
 
+start_daemon() {
+	echo "host# sluice daemon &"
+	nsenter --net="/run/netns/$host" "$sluice" daemon >>"$work/daemon.log" 2>&1 &
+	daemon=$!
+	reachable in_host "$sluice" version
+}
+
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 # step WHERE COMMAND...: shows the command as typed, runs it, keeps its output.
@@ -92,20 +99,18 @@ mkdir -p "$work/www/cgi-bin" "$work/outside/cgi-bin"
 cat >"$work/www/cgi-bin/whoami" <<'CGI'
 #!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\n'
-echo "hello from $(hostname), you are $REMOTE_ADDR"
+addr=${REMOTE_ADDR#'[::ffff:'} # httpd listens on IPv6 for both
+echo "hello from $(hostname), you are ${addr%]}"
 CGI
 sed 's/hello from $(hostname)/the outside/' "$work/www/cgi-bin/whoami" >"$work/outside/cgi-bin/whoami"
 chmod +x "$work"/*/cgi-bin/whoami
-in_client busybox httpd -f -p 198.51.100.7:80 -h "$work/outside" &
+nsenter --net="/run/netns/$client" busybox httpd -f -p 198.51.100.7:80 -h "$work/outside" &
 web=$!
 echo "host   192.0.2.1, the daemon runs here"
 echo "client 192.0.2.2, and 198.51.100.7 far behind it"
 
 say "The daemon"
-echo "host# sluice daemon &"
-in_host "$sluice" daemon >"$work/daemon.log" 2>&1 &
-daemon=$!
-reachable in_host "$sluice" version
+start_daemon
 
 say "1. The default bridge is there from the start"
 step host "$sluice" network inspect --format '{{.Name}}: {{range .IPAM.Config}}{{.Subnet}}, gateway {{.Gateway}}{{end}}' bridge
@@ -182,10 +187,7 @@ wait "$daemon" 2>/dev/null || true
 daemon=
 step client curl -sf -m 5 http://192.0.2.1:8080/cgi-bin/whoami
 expect "you are 192.0.2.2"
-echo "host# sluice daemon &"
-in_host "$sluice" daemon >>"$work/daemon.log" 2>&1 &
-daemon=$!
-reachable in_host "$sluice" version
+start_daemon
 step host "$sluice" ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'
 expect net00
 

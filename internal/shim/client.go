@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/sluice-net/sluice/internal/unixpath"
 )
 
 // StartError is a command that could not be started: code 125 for sluice's own
@@ -31,7 +33,11 @@ type Conn struct {
 
 // Dial connects to a shim's socket.
 func Dial(path string) (*Conn, error) {
-	socket, err := net.Dial("unix", path)
+	var socket net.Conn
+	err := unixpath.Use(path, func(path string) (err error) {
+		socket, err = net.Dial("unix", path)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the shim: %w", err)
 	}

@@ -1,0 +1,225 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/unixpath"
+)
+
+// Client speaks to a daemon over its unix socket.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client of the daemon that listens at socket.
+func NewClient(socket string) *Client {
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+			err = unixpath.Use(socket, func(path string) (err error) {
+				var d net.Dialer
+				conn, err = d.DialContext(ctx, "unix", path)
+				return err
+			})
+			return conn, err
+		},
+	}}}
+}
+
+// ErrNoDaemon is returned when nobody listens at the socket.
+var ErrNoDaemon = errors.New("cannot connect to the sluice daemon")
+
+// request sends body, if any, and returns the answer's body, which the caller
+// closes. An answer with an error becomes an *apierr.Error.
+func (c *Client) request(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var reader io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		reader = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://sluice/"+Version+path, reader)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if response.StatusCode < 400 {
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	var failure ErrorResponse
+	if err := json.NewDecoder(response.Body).Decode(&failure); err != nil {
+		return nil, fmt.Errorf("the daemon answered %s", response.Status)
+	}
+	return nil, &apierr.Error{Status: response.StatusCode, ExitCode: failure.ExitCode, Message: failure.Message}
+}
+
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w at %s: is it running? Start it with `sluice daemon`", ErrNoDaemon, c.socket)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w at %s: permission denied, run as root", ErrNoDaemon, c.socket)
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return fmt.Errorf("the connection to the daemon: %w", err)
+}
+
+// call sends body and decodes the answer into answer; either may be nil.
+func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+	reader, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(reader).Decode(answer); err != nil {
+		return fmt.Errorf("the daemon's answer: %w", err)
+	}
+	return nil
+}
+
+// fetch is call with an answer.
+func fetch[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+	var answer T
+	err := c.call(ctx, method, path, body, &answer)
+	return answer, err
+}
+
+func container(ref, action string) string {
+	return "/containers/" + url.PathEscape(ref) + action
+}
+
+// CreateContainer records a container.
+func (c *Client) CreateContainer(ctx context.Context, body CreateContainer) (CreateContainerResponse, error) {
+	return fetch[CreateContainerResponse](ctx, c, "POST", "/containers/create", body)
+}
+
+// StartContainer starts a container's command.
+func (c *Client) StartContainer(ctx context.Context, ref string, body StartContainer) (StartResponse, error) {
+	return fetch[StartResponse](ctx, c, "POST", container(ref, "/start"), body)
+}
+
+// StopContainer ends a container's command, by force after the timeout.
+func (c *Client) StopContainer(ctx context.Context, ref string, timeout time.Duration) error {
+	return c.call(ctx, "POST", container(ref, "/stop?t="+strconv.Itoa(int(timeout.Seconds()))), nil, nil)
+}
+
+// KillContainer sends a container's command a signal, by name or number.
+func (c *Client) KillContainer(ctx context.Context, ref, signal string) error {
+	return c.call(ctx, "POST", container(ref, "/kill?signal="+url.QueryEscape(signal)), nil, nil)
+}
+
+// RemoveContainer removes a container; with force one that runs too.
+func (c *Client) RemoveContainer(ctx context.Context, ref string, force bool) error {
+	return c.call(ctx, "DELETE", container(ref, "?force="+strconv.FormatBool(force)), nil, nil)
+}
+
+// WaitContainer waits for the end of a container's command.
+func (c *Client) WaitContainer(ctx context.Context, ref string) (WaitResponse, error) {
+	return fetch[WaitResponse](ctx, c, "POST", container(ref, "/wait"), nil)
+}
+
+// ListContainers returns the containers that run, or all.
+func (c *Client) ListContainers(ctx context.Context, all bool) ([]ContainerSummary, error) {
+	return fetch[[]ContainerSummary](ctx, c, "GET", "/containers/json?all="+strconv.FormatBool(all), nil)
+}
+
+// InspectContainer returns everything about a container.
+func (c *Client) InspectContainer(ctx context.Context, ref string) (Container, error) {
+	return fetch[Container](ctx, c, "GET", container(ref, "/json"), nil)
+}
+
+// Exec prepares a further process in a container.
+func (c *Client) Exec(ctx context.Context, ref string, body Exec) (StartResponse, error) {
+	return fetch[StartResponse](ctx, c, "POST", container(ref, "/exec"), body)
+}
+
+// Logs copies a container's log.
+func (c *Client) Logs(ctx context.Context, ref string, o LogOptions, stdout, stderr io.Writer) error {
+	query := url.Values{
+		"follow":     {strconv.FormatBool(o.Follow)},
+		"timestamps": {strconv.FormatBool(o.Timestamps)},
+	}
+	if o.Tail >= 0 {
+		query.Set("tail", strconv.Itoa(o.Tail))
+	}
+	reader, err := c.request(ctx, "GET", container(ref, "/logs?"+query.Encode()), nil)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	return copyLogs(reader, stdout, stderr)
+}
+
+// Publish publishes further ports of a container.
+func (c *Client) Publish(ctx context.Context, ref string, body PublishPorts) (PublishPortsResponse, error) {
+	return fetch[PublishPortsResponse](ctx, c, "POST", container(ref, "/publish"), body)
+}
+
+// Unpublish withdraws ports of a container.
+func (c *Client) Unpublish(ctx context.Context, ref string, body PublishPorts) (PublishPortsResponse, error) {
+	return fetch[PublishPortsResponse](ctx, c, "POST", container(ref, "/unpublish"), body)
+}
+
+// CreateNetwork makes a network.
+func (c *Client) CreateNetwork(ctx context.Context, body CreateNetwork) (CreateNetworkResponse, error) {
+	return fetch[CreateNetworkResponse](ctx, c, "POST", "/networks/create", body)
+}
+
+// ListNetworks returns all networks.
+func (c *Client) ListNetworks(ctx context.Context) ([]Network, error) {
+	return fetch[[]Network](ctx, c, "GET", "/networks", nil)
+}
+
+// InspectNetwork returns everything about a network.
+func (c *Client) InspectNetwork(ctx context.Context, ref string) (Network, error) {
+	return fetch[Network](ctx, c, "GET", "/networks/"+url.PathEscape(ref), nil)
+}
+
+// RemoveNetwork removes a network.
+func (c *Client) RemoveNetwork(ctx context.Context, ref string) error {
+	return c.call(ctx, "DELETE", "/networks/"+url.PathEscape(ref), nil, nil)
+}
+
+// NAT returns the rules in force and their counters.
+func (c *Client) NAT(ctx context.Context) ([]NATRule, error) {
+	return fetch[[]NATRule](ctx, c, "GET", "/nat", nil)
+}
+
+// Info describes the instance.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	return fetch[Info](ctx, c, "GET", "/info", nil)
+}
+
+// Version describes the daemon.
+func (c *Client) Version(ctx context.Context) (VersionInfo, error) {
+	return fetch[VersionInfo](ctx, c, "GET", "/version", nil)
+}
+
+// Reset takes everything of the instance away and ends the daemon.
+func (c *Client) Reset(ctx context.Context) error {
+	return c.call(ctx, "POST", "/system/reset", nil, nil)
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+)
+
+// A stream of logs interleaves two streams as Docker's API does: a header of 8
+// bytes (the stream, three zeros, the length in network byte order) and the
+// bytes.
+const (
+	streamStdout = 1
+	streamStderr = 2
+	streamHeader = 8
+)
+
+func (s *server) logs(w http.ResponseWriter, r *http.Request) {
+	options, err := logOptions(r.URL.Query())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	out := &logWriter{w: w}
+	err = s.backend.Logs(r.Context(), r.PathValue("ref"), options,
+		streamWriter{out, streamStdout}, streamWriter{out, streamStderr})
+	if err != nil && !out.begun {
+		writeError(w, err)
+	}
+}
+
+func logOptions(query url.Values) (LogOptions, error) {
+	o := LogOptions{Follow: query.Get("follow") == "true", Timestamps: query.Get("timestamps") == "true", Tail: -1}
+	tail := query.Get("tail")
+	if tail == "" || tail == "all" {
+		return o, nil
+	}
+	lines, err := strconv.Atoi(tail)
+	if err != nil || lines < 0 {
+		return o, apierr.BadParameter("tail=%q is neither a number of lines nor all", tail)
+	}
+	o.Tail = lines
+	return o, nil
+}
+
+// logWriter flushes every piece, so that followers see it at once.
+type logWriter struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+type streamWriter struct {
+	out    *logWriter
+	stream byte
+}
+
+func (s streamWriter) Write(piece []byte) (int, error) {
+	s.out.begun = true
+	header := [streamHeader]byte{0: s.stream}
+	binary.BigEndian.PutUint32(header[4:], uint32(len(piece)))
+	if _, err := s.out.w.Write(header[:]); err != nil {
+		return 0, err
+	}
+	n, err := s.out.w.Write(piece)
+	_ = http.NewResponseController(s.out.w).Flush()
+	return n, err
+}
+
+// copyLogs takes the two streams apart again.
+func copyLogs(from io.Reader, stdout, stderr io.Writer) error {
+	var header [streamHeader]byte
+	for {
+		if _, err := io.ReadFull(from, header[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		to := stdout
+		if header[0] == streamStderr {
+			to = stderr
+		}
+		if _, err := io.CopyN(to, from, int64(binary.BigEndian.Uint32(header[4:]))); err != nil {
+			return err
+		}
+	}
+}

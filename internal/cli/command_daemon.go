@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/daemon"
+)
+
+func newDaemon(env *Env) *cobra.Command {
+	var o daemon.Options
+	var level slog.LevelVar
+	var levelName string
+	c := &cobra.Command{
+		Use:   "daemon",
+		Short: "Run the control plane in the foreground; its network namespace becomes the host",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := level.UnmarshalText([]byte(levelName)); err != nil {
+				return fmt.Errorf("--log-level %q is none of debug, info, warn and error", levelName)
+			}
+			o.Root, o.Version = env.root, env.Version
+			o.Log = slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: &level}))
+			return env.Daemon(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Cgroup, "cgroup", "", "cgroup v2 directory whose processes reach published ports by the host's own addresses; all of them by default")
+	f.StringArrayVar(&o.Uplinks, "uplink", nil, "device that leads outside; every one that is not part of another by default")
+	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
+	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
+	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
+	return c
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/cliformat"
+	"github.com/sluice-net/sluice/internal/container"
+)
+
+// psRow is a line of ps, its fields those that Docker's templates have.
+type psRow struct {
+	ID, Command, CreatedAt, RunningFor, Status, State, Ports, Names, Networks string
+}
+
+var psColumns = []cliformat.Column{
+	{Header: "CONTAINER ID", Field: "ID"},
+	{Header: "COMMAND", Field: "Command"},
+	{Header: "CREATED", Field: "RunningFor"},
+	{Header: "STATUS", Field: "Status"},
+	{Header: "PORTS", Field: "Ports"},
+	{Header: "NAMES", Field: "Names"},
+}
+
+type psOptions struct {
+	all, quiet, noTrunc, latest bool
+	last                        int
+	filters                     []string
+	format                      string
+}
+
+func newPs(env *Env) *cobra.Command {
+	var o psOptions
+	c := &cobra.Command{
+		Use:     "ps",
+		Aliases: []string{"ls"},
+		Short:   "List containers",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			keep, err := psFilter(o.filters)
+			if err != nil {
+				return err
+			}
+			if o.latest {
+				o.last = 1
+			}
+			all, err := env.client().ListContainers(c.Context(), o.all || o.last > 0 || len(o.filters) > 0 && namesState(o.filters))
+			if err != nil {
+				return err
+			}
+			all = slices.DeleteFunc(all, func(s api.ContainerSummary) bool { return !keep(s) })
+			if o.last > 0 {
+				all = all[:min(o.last, len(all))]
+			}
+			return printContainers(env, o, all)
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&o.all, "all", "a", false, "those that do not run too")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "IDs alone")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "whole IDs and commands")
+	f.BoolVarP(&o.latest, "latest", "l", false, "the one created last")
+	f.IntVarP(&o.last, "last", "n", 0, "the last created, in any state")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "name=, id=, status= or network=")
+	f.StringVar(&o.format, "format", "", "table, json, or a Go template")
+	return c
+}
+
+// namesState reports whether a filter asks for a state, and so for containers
+// that do not run.
+func namesState(filters []string) bool {
+	return slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, "status=") })
+}
+
+// psFilter returns what all filters together let through; values of one key
+// are alternatives, as in Docker.
+func psFilter(filters []string) (func(api.ContainerSummary) bool, error) {
+	wanted := map[string][]string{}
+	for _, f := range filters {
+		key, value, ok := strings.Cut(f, "=")
+		if !ok || !slices.Contains([]string{"name", "id", "status", "network"}, key) {
+			return nil, fmt.Errorf("--filter %q is none of name=, id=, status= and network=", f)
+		}
+		wanted[key] = append(wanted[key], value)
+	}
+	return func(s api.ContainerSummary) bool {
+		for key, values := range wanted {
+			if !slices.ContainsFunc(values, func(value string) bool { return psMatches(s, key, value) }) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func psMatches(s api.ContainerSummary, key, value string) bool {
+	switch key {
+	case "name":
+		return strings.Contains(s.Names[0], value)
+	case "id":
+		return strings.HasPrefix(s.ID, value)
+	case "status":
+		return s.State == value
+	}
+	return slices.Contains(s.Networks, value)
+}
+
+func printContainers(env *Env, o psOptions, all []api.ContainerSummary) error {
+	rows := []psRow{}
+	for _, s := range all {
+		row := psRowOf(s, o.noTrunc)
+		if o.quiet {
+			fmt.Fprintln(env.Stdout, row.ID)
+		}
+		rows = append(rows, row)
+	}
+	if o.quiet {
+		return nil
+	}
+	return cliformat.List(env.Stdout, o.format, psColumns, rows)
+}
+
+func psRowOf(s api.ContainerSummary, whole bool) psRow {
+	created := time.Unix(s.Created, 0)
+	row := psRow{
+		ID:         s.ID,
+		Command:    fmt.Sprintf("%q", s.Command),
+		CreatedAt:  created.Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor: container.Duration(time.Since(created)) + " ago",
+		Status:     s.Status,
+		State:      s.State,
+		Ports:      portsOf(s.Ports),
+		Names:      strings.TrimPrefix(s.Names[0], "/"),
+		Networks:   strings.Join(s.Networks, ","),
+	}
+	if !whole {
+		row.ID = shortID(row.ID)
+		if len(s.Command) > 20 {
+			row.Command = fmt.Sprintf("%q", s.Command[:17]+"...")
+		}
+	}
+	return row
+}
+
+func shortID(id string) string { return id[:min(12, len(id))] }
+
+func portsOf(ports []api.PortSummary) string {
+	var all []string
+	for _, p := range ports {
+		all = append(all, fmt.Sprintf("%s:%s->%s/%s", p.IP, span(p.PublicPort, p.PublicPortEnd), span(p.PrivatePort, p.PrivatePortEnd), p.Type))
+	}
+	return strings.Join(all, ", ")
+}
+
+func span(first, last uint16) string {
+	if last == 0 || last == first {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}

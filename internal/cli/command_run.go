@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/api"
+)
+
+func newRun(env *Env) *cobra.Command {
+	var o containerOptions
+	var detach bool
+	c := &cobra.Command{
+		Use:   "run [flags] [--] [COMMAND [ARG...]]",
+		Short: "Create and start a container; without a command it waits",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			body, err := o.body(env, args)
+			if err != nil {
+				return err
+			}
+			return run(c.Context(), env, body, detach)
+		},
+	}
+	o.addFlags(c.Flags())
+	c.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background and print the ID")
+	return asRun(c)
+}
+
+func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) error {
+	client := env.client()
+	created, err := client.CreateContainer(ctx, body)
+	if err != nil {
+		return err
+	}
+	started, err := client.StartContainer(ctx, created.ID, api.StartContainer{Hold: !detach})
+	if err != nil {
+		if body.HostConfig.AutoRemove {
+			if err := client.RemoveContainer(ctx, created.ID, true); err != nil {
+				fmt.Fprintln(env.Stderr, "sluice:", err)
+			}
+		}
+		return err
+	}
+	if detach {
+		fmt.Fprintln(env.Stdout, created.ID)
+		return nil
+	}
+	err = attach(env, started.Socket, body.OpenStdin)
+	// The shim tells us of the end before the daemon has noted it; whoever
+	// comes next must find things as they are.
+	_, _ = client.WaitContainer(ctx, created.ID)
+	return err
+}
+
+func newCreate(env *Env) *cobra.Command {
+	var o containerOptions
+	c := &cobra.Command{
+		Use:   "create [flags] [--] [COMMAND [ARG...]]",
+		Short: "Create a container without starting it",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			body, err := o.body(env, args)
+			if err != nil {
+				return err
+			}
+			created, err := env.client().CreateContainer(c.Context(), body)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(env.Stdout, created.ID)
+			return nil
+		},
+	}
+	o.addFlags(c.Flags())
+	return asRun(c)
+}

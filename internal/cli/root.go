@@ -1,0 +1,177 @@
+// Package cli is the command line: a thin client of the API whose grammar,
+// columns and exit codes are Docker's wherever Docker has the verb. Each verb
+// has a file of its own.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/daemon"
+	"github.com/sluice-net/sluice/internal/dirs"
+)
+
+// Env is all that the verbs know of the world.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	LookupEnv      func(string) (string, bool)
+	Version        string
+	// Daemon and Reset are what `daemon` runs, and `system reset` without one.
+	Daemon func(context.Context, daemon.Options) error
+	Reset  func(context.Context, daemon.Options) error
+
+	root string // --root
+}
+
+// Exit codes besides those of commands.
+const (
+	exitError = 1
+	exitRun   = apierr.ExitDaemon // of run, create, start and exec, as Docker's
+)
+
+// codeError carries the exit code of a verb that has said all there is to say,
+// or of an error that is still to be printed.
+type codeError struct {
+	code int
+	err  error // nil: nothing to print
+}
+
+func (e *codeError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *codeError) Unwrap() error { return e.err }
+
+// Main runs a command line and returns the exit code.
+func Main(ctx context.Context, env *Env, args []string) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var code *codeError
+	if errors.As(err, &code) {
+		if code.err != nil {
+			fmt.Fprintln(env.Stderr, "sluice:", code.err)
+		}
+		return code.code
+	}
+	fmt.Fprintln(env.Stderr, "sluice:", err)
+	return exitError
+}
+
+func newRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sluice",
+		Short:         "Container networking whose packets never meet iptables",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q is not a sluice command: see `sluice --help`", args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	defaultRoot, _ := env.LookupEnv("SLUICE_ROOT")
+	root.PersistentFlags().StringVar(&env.root, "root", defaultRoot, "directory of the instance (SLUICE_ROOT); /var/lib/sluice and /run/sluice by default")
+	root.AddGroup(
+		&cobra.Group{ID: "container", Title: "Containers:"},
+		&cobra.Group{ID: "network", Title: "Networks and ports:"},
+		&cobra.Group{ID: "system", Title: "The daemon:"},
+	)
+	add(root, "container",
+		newRun(env), newCreate(env), newStart(env), newStop(env), newKill(env), newRemove(env), newWait(env),
+		newPs(env), newExec(env), newInspect(env), newLogs(env))
+	add(root, "network", newNetwork(env), newPort(env), newPublish(env), newUnpublish(env), newNAT(env))
+	add(root, "system", newDaemon(env), newSystem(env), newVersion(env))
+	return root
+}
+
+func add(root *cobra.Command, group string, verbs ...*cobra.Command) {
+	for _, verb := range verbs {
+		verb.GroupID = group
+		root.AddCommand(verb)
+	}
+}
+
+// client returns a client of the instance's daemon.
+func (env *Env) client() *api.Client { return api.NewClient(dirs.New(env.root).Socket()) }
+
+// runError gives an error of run and its kin the exit code that Docker gives.
+func runError(err error) error {
+	var known *codeError
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	var answered *apierr.Error
+	if errors.As(err, &answered) && answered.ExitCode != 0 {
+		return &codeError{code: answered.ExitCode, err: err}
+	}
+	return &codeError{code: exitRun, err: err}
+}
+
+// asRun makes a verb's errors, those of its flags and arguments too, end with
+// Docker's exit codes for run.
+func asRun(c *cobra.Command) *cobra.Command {
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return runError(fmt.Errorf("%w: see `%s --help`", err, c.CommandPath()))
+	})
+	inner, args := c.RunE, c.Args
+	c.RunE = func(c *cobra.Command, a []string) error { return runError(inner(c, a)) }
+	c.Args = func(c *cobra.Command, a []string) error { return runError(args(c, a)) }
+	return c
+}
+
+// atLeast requires a number of arguments and says which.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("%q needs %s: see `%s --help`", c.CommandPath(), what, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// exactly requires a number of arguments and says which.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("%q needs %s and nothing else: see `%s --help`", c.CommandPath(), what, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// eachRef does something with every reference and prints those that worked.
+// It goes on after errors, prints them, and fails if there were any.
+func (env *Env) eachRef(refs []string, do func(ref string) error) error {
+	failed := false
+	for _, ref := range refs {
+		if err := do(ref); err != nil {
+			fmt.Fprintln(env.Stderr, "sluice:", err)
+			failed = true
+			continue
+		}
+		fmt.Fprintln(env.Stdout, ref)
+	}
+	if failed {
+		return &codeError{code: exitError}
+	}
+	return nil
+}

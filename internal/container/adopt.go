@@ -1,0 +1,124 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/internal/shim"
+)
+
+// Adopt finds again what an earlier daemon left: containers whose shim answers
+// are watched again, the others are ended, and what belongs to none of the
+// running ones is taken away. It goes on after errors and returns them all.
+func (m *Manager) Adopt(ctx context.Context) error {
+	var errs []error
+	for _, r := range m.List() {
+		c, err := m.find(r.ID)
+		if err != nil || r.State != Running {
+			continue
+		}
+		conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(r.ID)))
+		if err != nil {
+			m.Log.Info("a container ended while the daemon was away", "container", r.Name)
+			m.finish(c, m.lastExit(r.ID))
+			continue
+		}
+		m.sandboxes.adopt(m.Dirs.Sandbox(r.ID))
+		m.watch(c, conn, r.Pid == 0)
+	}
+	running := m.running()
+	errs = append(errs, m.sweepEndpoints(ctx, running), m.sweepShims(running), m.sweepSandboxes(running), m.sweepFiles())
+	return errors.Join(errs...)
+}
+
+// running returns the IDs of the containers that run.
+func (m *Manager) running() map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range m.List() {
+		if r.State == Running {
+			ids[r.ID] = true
+		}
+	}
+	return ids
+}
+
+// sweepEndpoints deletes the endpoints of our sandboxes that no running
+// container has.
+func (m *Manager) sweepEndpoints(ctx context.Context, running map[string]bool) error {
+	var errs []error
+	for _, endpoint := range m.Engine.Endpoints("") {
+		dir, id := filepath.Split(endpoint.Sandbox)
+		if filepath.Clean(dir) == m.Dirs.Netns() && !running[id] {
+			errs = append(errs, m.Engine.DeleteEndpoint(ctx, endpoint.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepShims ends shims whose start was never acknowledged, and follows the
+// further processes of running containers.
+func (m *Manager) sweepShims(running map[string]bool) error {
+	var errs []error
+	for _, name := range entries(m.Dirs.Shims()) {
+		id, _, further := strings.Cut(name, execSeparator)
+		if running[id] && !further {
+			continue
+		}
+		if conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(name))); err == nil {
+			if running[id] {
+				go m.followExec(name, conn)
+				continue
+			}
+			errs = append(errs, conn.Signal(sigkill))
+			_, _ = conn.Wait()
+			_ = conn.Close()
+		}
+		errs = append(errs, os.RemoveAll(m.Dirs.Shim(name)))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) sweepSandboxes(running map[string]bool) error {
+	var errs []error
+	for _, id := range entries(m.Dirs.Netns()) {
+		if !running[id] {
+			errs = append(errs, netdev.DeleteNamespace(m.Dirs.Sandbox(id)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepFiles removes the directories of containers that have no record.
+func (m *Manager) sweepFiles() error {
+	var errs []error
+	for _, id := range entries(m.Dirs.Containers()) {
+		if _, err := m.find(id); err != nil {
+			errs = append(errs, os.RemoveAll(m.Dirs.Container(id)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// entries returns the names in a directory; one that is not there has none.
+func entries(dir string) []string {
+	found, _ := os.ReadDir(dir)
+	var names []string
+	for _, entry := range found {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// Reset ends every container and removes it. It goes on after errors and
+// returns them all.
+func (m *Manager) Reset(ctx context.Context) error {
+	var errs []error
+	for _, r := range m.List() {
+		errs = append(errs, m.Remove(ctx, r.ID, true))
+	}
+	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(nil), m.sweepFiles())...)
+}

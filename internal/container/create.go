@@ -1,0 +1,144 @@
+package container
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/portspec"
+	"github.com/sluice-net/sluice/internal/shim"
+)
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+// Create validates a container and records it. Nothing runs yet.
+func (m *Manager) Create(config api.CreateContainer) (Record, error) {
+	r := Record{ID: newID(), Name: strings.TrimPrefix(config.Name, "/"), Created: time.Now(), Config: config, State: Created}
+	if r.Name != "" && !validName.MatchString(r.Name) {
+		return r, apierr.BadParameter("Invalid container name (%s), only %s are allowed", r.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
+	}
+	if err := validateProcess(config); err != nil {
+		return r, err
+	}
+	network, err := m.Engine.Network(networkRef(config))
+	if err != nil {
+		return r, err
+	}
+	r.NetworkID = network.ID
+	if err := r.readNetworking(network); err != nil {
+		return r, err
+	}
+	return r, m.add(&r)
+}
+
+func networkRef(config api.CreateContainer) string {
+	switch config.HostConfig.NetworkMode {
+	case "", "default":
+		return engine.NetworkBridge
+	}
+	return config.HostConfig.NetworkMode
+}
+
+func validateProcess(config api.CreateContainer) error {
+	h := config.HostConfig
+	if _, err := shim.Capabilities(h.CapAdd, h.CapDrop, h.Privileged); err != nil {
+		return apierr.BadParameter("%v", err)
+	}
+	if len(config.Cmd) > 0 && config.Cmd[0] == "" {
+		return apierr.BadParameter("the command's name is empty")
+	}
+	if len(config.Hostname) > 63 || strings.ContainsAny(config.Hostname, " \t\n/") {
+		return apierr.BadParameter("invalid hostname %q", config.Hostname)
+	}
+	if config.WorkingDir != "" && !strings.HasPrefix(config.WorkingDir, "/") {
+		return apierr.BadParameter("the working directory %q is invalid, it needs to be an absolute path", config.WorkingDir)
+	}
+	for _, entry := range h.ExtraHosts {
+		name, addr, ok := strings.Cut(entry, ":")
+		if _, err := netip.ParseAddr(addr); !ok || name == "" || err != nil {
+			return apierr.BadParameter("bad format for add-host: %q is not NAME:IP", entry)
+		}
+	}
+	for _, server := range h.DNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return apierr.BadParameter("--dns %q is not an IP address", server)
+		}
+	}
+	if h.Rootfs == "" {
+		return nil
+	}
+	info, err := os.Stat(h.Rootfs)
+	if err != nil || !info.IsDir() || !strings.HasPrefix(h.Rootfs, "/") {
+		return apierr.BadParameter("--rootfs %s is not the absolute path of a directory", h.Rootfs)
+	}
+	return nil
+}
+
+// readNetworking reads the address and the ports, which only a bridge has.
+func (r *Record) readNetworking(network engine.Network) error {
+	for _, spec := range r.Config.HostConfig.Publish {
+		parsed, err := portspec.Parse(spec)
+		if err != nil {
+			return err
+		}
+		r.Ports = append(r.Ports, engine.PortFromSpec(parsed))
+	}
+	if r.Config.IPAddress != "" {
+		addr, err := netip.ParseAddr(r.Config.IPAddress)
+		if err != nil || !addr.Is4() {
+			return apierr.BadParameter("--ip %q is not an IPv4 address", r.Config.IPAddress)
+		}
+		r.Requested = addr
+	}
+	if network.Driver == engine.DriverBridge {
+		return nil
+	}
+	if r.Requested.IsValid() {
+		return apierr.BadParameter("network %s gives no addresses: --ip needs a bridge network", network.Name)
+	}
+	if network.Driver == engine.DriverNull && len(r.Ports) > 0 {
+		return apierr.BadParameter("network %s reaches nothing: -p needs a bridge network", network.Name)
+	}
+	r.Ports = nil // as Docker: on the host's network there is nothing to publish
+	return nil
+}
+
+// add stores a new record under a name that nobody has.
+func (m *Manager) add(r *Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	taken := map[string]string{}
+	for id, c := range m.containers {
+		taken[c.record.Name] = id
+	}
+	if r.Name == "" {
+		r.Name = randomName(func(name string) bool { return taken[name] != "" })
+	}
+	if id := taken[r.Name]; id != "" {
+		return apierr.Conflict("Conflict. The container name \"/%s\" is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", r.Name, id)
+	}
+	if err := os.MkdirAll(m.Dirs.Container(r.ID), 0o700); err != nil {
+		return err
+	}
+	if err := m.Store.Put(bucket, r.ID, *r); err != nil {
+		_ = os.RemoveAll(m.Dirs.Container(r.ID))
+		return fmt.Errorf("store container %s: %w", r.Name, err)
+	}
+	m.containers[r.ID] = &container{record: *r}
+	return nil
+}
+
+// newID returns 64 random hex digits.
+func newID() string {
+	var id [32]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(id[:])
+}

@@ -1,0 +1,72 @@
+package container
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// fallbackServer is the name server of a container when the host has none that
+// a container can reach; Docker uses the same.
+const fallbackServer = "8.8.8.8"
+
+// writeFiles writes hosts, hostname and resolv.conf. They are written in place:
+// a running container has them bound.
+func writeFiles(f files, r Record, addr netip.Addr) error {
+	if err := os.WriteFile(f.hosts(), hostsFile(r, addr), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.hostname(), []byte(r.Hostname()+"\n"), 0o644); err != nil {
+		return err
+	}
+	host, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.WriteFile(f.resolvConf(), resolvConf(host, r.Config.HostConfig.DNS), 0o644)
+}
+
+// hostsFile is a container's /etc/hosts; addr is zero without a network.
+func hostsFile(r Record, addr netip.Addr) []byte {
+	var b bytes.Buffer
+	b.WriteString("127.0.0.1\tlocalhost\n" +
+		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	for _, entry := range r.Config.HostConfig.ExtraHosts {
+		name, addr, _ := strings.Cut(entry, ":")
+		fmt.Fprintf(&b, "%s\t%s\n", addr, name)
+	}
+	if addr.IsValid() {
+		fmt.Fprintf(&b, "%s\t%s\n", addr, r.Hostname())
+	}
+	return b.Bytes()
+}
+
+// resolvConf is the host's without name servers on a loopback address, which
+// would be the container's own loopback; or with the servers asked for.
+func resolvConf(host []byte, servers []string) []byte {
+	var b bytes.Buffer
+	for _, server := range servers {
+		fmt.Fprintf(&b, "nameserver %s\n", server)
+	}
+	found := len(servers) > 0
+	lines := bufio.NewScanner(bytes.NewReader(host))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 1 && fields[0] == "nameserver" {
+			addr, err := netip.ParseAddr(fields[1])
+			if len(servers) > 0 || err != nil || addr.IsLoopback() {
+				continue
+			}
+			found = true
+		}
+		b.WriteString(lines.Text() + "\n")
+	}
+	if !found {
+		fmt.Fprintf(&b, "nameserver %s\n", fallbackServer)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,132 @@
+package container
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// LogOptions choose from a container's log.
+type LogOptions struct {
+	Follow     bool
+	Timestamps bool
+	Tail       int // last lines; negative for all
+}
+
+// logPoll is how often a followed log is looked at.
+const logPoll = 50 * time.Millisecond
+
+// Logs writes a container's log: what it sent to standard output to stdout,
+// the rest to stderr. A followed log ends with the container.
+func (m *Manager) Logs(ctx context.Context, ref string, o LogOptions, stdout, stderr io.Writer) error {
+	c, err := m.find(ref)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(filesOf(m.Dirs, m.snapshot(c).ID).log())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // never started
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if o.Tail >= 0 {
+		if err := seekTail(file, o.Tail); err != nil {
+			return err
+		}
+	}
+	out := logPrinter{stdout: stdout, stderr: stderr, timestamps: o.Timestamps}
+	reader := bufio.NewReader(file)
+	for {
+		done := m.doneOf(c) // before reading: what is written before the end is read
+		if err := out.copy(reader); err != nil {
+			return err
+		}
+		if !o.Follow || done == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-done:
+		case <-time.After(logPoll):
+		}
+	}
+}
+
+type logPrinter struct {
+	stdout, stderr io.Writer
+	timestamps     bool
+	partial        []byte // of an entry that is still being written
+}
+
+// copy prints all whole entries.
+func (p *logPrinter) copy(from *bufio.Reader) error {
+	for {
+		line, err := from.ReadBytes('\n')
+		p.partial = append(p.partial, line...)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.print(p.partial); err != nil {
+			return err
+		}
+		p.partial = nil
+	}
+}
+
+func (p *logPrinter) print(line []byte) error {
+	var entry struct{ Log, Stream, Time string }
+	if err := json.Unmarshal(line, &entry); err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	to := p.stdout
+	if entry.Stream == "stderr" {
+		to = p.stderr
+	}
+	if p.timestamps {
+		entry.Log = entry.Time + " " + entry.Log
+	}
+	_, err := io.WriteString(to, entry.Log)
+	return err
+}
+
+// seekTail moves to the last n lines.
+func seekTail(file *os.File, n int) error {
+	const block = 64 << 10
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil || n == 0 {
+		return err
+	}
+	buffer := make([]byte, block)
+	for end := size; end > 0; {
+		start := max(0, end-block)
+		piece := buffer[:end-start]
+		if _, err := file.ReadAt(piece, start); err != nil {
+			return err
+		}
+		for i := bytes.LastIndexByte(piece, '\n'); i >= 0; i = bytes.LastIndexByte(piece[:i], '\n') {
+			if start+int64(i)+1 == size {
+				continue // the end of the last line
+			}
+			if n--; n <= 0 {
+				_, err := file.Seek(start+int64(i)+1, io.SeekStart)
+				return err
+			}
+		}
+		end = start
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return err
+}

@@ -1,0 +1,84 @@
+package container
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/portspec"
+)
+
+// Publish publishes further ports of a container, at once when it runs and
+// with every start from now on. It returns what was published.
+func (m *Manager) Publish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
+	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
+		published := ports
+		if r.EndpointID != "" {
+			var err error
+			if published, err = m.Engine.Publish(ctx, r.EndpointID, ports); err != nil {
+				return nil, err
+			}
+		}
+		r.Ports = slices.Concat(r.Ports, ports)
+		return published, nil
+	})
+}
+
+// Unpublish withdraws ports that were published, and returns them.
+func (m *Manager) Unpublish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
+	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
+		if r.EndpointID != "" {
+			if err := m.Engine.Unpublish(ctx, r.EndpointID, ports); err != nil {
+				return nil, err
+			}
+		}
+		r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(wanted engine.PublishedPort) bool {
+			return slices.ContainsFunc(ports, func(p engine.PublishedPort) bool { return withdraws(p, wanted) })
+		})
+		return ports, nil
+	})
+}
+
+// withdraws reports whether a request to withdraw means the port: one that
+// names no host port means every one that leads to the target.
+func withdraws(request, wanted engine.PublishedPort) bool {
+	if request.Protocol != wanted.Protocol || request.Target != wanted.Target {
+		return false
+	}
+	return request.First == 0 ||
+		request.First == wanted.First && request.Last == wanted.Last && request.HostAddr == wanted.HostAddr
+}
+
+func (m *Manager) changePorts(ref string, specs []string, change func(*Record, []engine.PublishedPort) ([]engine.PublishedPort, error)) ([]engine.PublishedPort, error) {
+	c, err := m.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	var ports []engine.PublishedPort
+	for _, spec := range specs {
+		parsed, err := portspec.Parse(spec)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, engine.PortFromSpec(parsed))
+	}
+	if len(ports) == 0 {
+		return nil, apierr.BadParameter("no port is named")
+	}
+	c.verb.Lock()
+	defer c.verb.Unlock()
+	r := m.snapshot(c)
+	network, err := m.Engine.Network(r.NetworkID)
+	if err != nil {
+		return nil, err
+	}
+	if network.Driver != engine.DriverBridge {
+		return nil, apierr.BadParameter("container %s is in network %s: only bridge networks publish ports", r.Name, network.Name)
+	}
+	changed, err := change(&r, ports)
+	if err != nil {
+		return nil, err
+	}
+	return changed, m.update(c, func(record *Record) { record.Ports = r.Ports })
+}

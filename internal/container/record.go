@@ -1,0 +1,67 @@
+// Package container keeps containers: what `run` knows and the engine does not.
+// A container is a record in the store, a directory with its files and log,
+// and, while it runs, a shim, a sandbox and an endpoint.
+package container
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/engine"
+)
+
+// State is where a container is in its life.
+type State string
+
+// The states, in Docker's words.
+const (
+	Created State = "created"
+	Running State = "running"
+	Exited  State = "exited"
+)
+
+// bucket of the store.
+const bucket = "containers"
+
+// Record is what the store holds of a container.
+type Record struct {
+	ID        string // 64 hex digits
+	Name      string
+	Created   time.Time
+	Config    api.CreateContainer
+	NetworkID string
+	Requested netip.Addr             // the address asked for; zero for any
+	Ports     []engine.PublishedPort // wanted while it runs; those in force are the endpoint's
+
+	State      State
+	Pid        int // in the host's PID namespace, while it runs
+	EndpointID string
+	ExitCode   int
+	Error      string // why it did not start
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// ShortID is the ID as listings show it.
+func (r Record) ShortID() string { return r.ID[:12] }
+
+// Hostname is the one asked for, or the short ID.
+func (r Record) Hostname() string {
+	if r.Config.Hostname != "" {
+		return r.Config.Hostname
+	}
+	return r.ShortID()
+}
+
+// files are the paths of a container's own files.
+type files struct{ dir string }
+
+func filesOf(d dirs.Dirs, id string) files { return files{d.Container(id)} }
+
+func (f files) hosts() string      { return filepath.Join(f.dir, "hosts") }
+func (f files) hostname() string   { return filepath.Join(f.dir, "hostname") }
+func (f files) resolvConf() string { return filepath.Join(f.dir, "resolv.conf") }
+func (f files) log() string        { return filepath.Join(f.dir, "log") }

@@ -1,0 +1,201 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/shim"
+)
+
+// Start starts a container's command, unless it runs already, and returns the
+// path of the shim's socket. With hold the command waits until a client
+// attaches there. When Start fails it leaves nothing but the record.
+func (m *Manager) Start(ctx context.Context, ref string, hold bool) (socket string, err error) {
+	c, err := m.find(ref)
+	if err != nil {
+		return "", err
+	}
+	c.verb.Lock()
+	defer c.verb.Unlock()
+	r := m.snapshot(c)
+	socket = shim.Socket(m.Dirs.Shim(r.ID))
+	if r.State == Running {
+		return socket, nil
+	}
+	if m.removed(c) {
+		return "", apierr.NotFound("No such container: %s", ref)
+	}
+	if err := m.start(ctx, c, r, hold); err != nil {
+		return "", m.startFailed(c, err)
+	}
+	return socket, nil
+}
+
+func (m *Manager) removed(c *container) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return c.gone
+}
+
+// start makes sandbox and endpoint, launches the shim and, unless somebody
+// will attach, lets it start the command.
+func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) (err error) {
+	network, err := m.Engine.Network(r.NetworkID)
+	if err != nil {
+		return err
+	}
+	r.EndpointID = ""
+	if network.Driver != engine.DriverHost {
+		if err := m.sandboxes.acquire(m.Dirs.Sandbox(r.ID)); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.release(r))
+		}
+	}()
+	var addr netip.Addr
+	if network.Driver == engine.DriverBridge {
+		endpoint, err := m.Engine.CreateEndpoint(ctx, m.endpointRequest(r, network))
+		if err != nil {
+			return err
+		}
+		r.EndpointID, addr = endpoint.ID, endpoint.Address
+	}
+	config, err := m.shimConfig(r, network, addr)
+	if err != nil {
+		return err
+	}
+	conn, pid, err := m.launch(r, config, hold)
+	if err != nil {
+		return err
+	}
+	err = m.update(c, func(record *Record) {
+		record.State, record.Pid, record.EndpointID = Running, pid, r.EndpointID
+		record.StartedAt, record.FinishedAt = time.Now(), time.Time{}
+		record.ExitCode, record.Error = 0, ""
+	})
+	if err != nil {
+		return errors.Join(err, conn.Signal(sigkill), conn.Close())
+	}
+	m.watch(c, conn, hold)
+	return nil
+}
+
+func (m *Manager) endpointRequest(r Record, network engine.Network) engine.EndpointRequest {
+	req := engine.EndpointRequest{
+		NetworkID: network.ID,
+		Owner:     r.Name,
+		Sandbox:   m.Dirs.Sandbox(r.ID),
+		Device:    "eth0",
+		Address:   r.Requested,
+		Ports:     r.Ports,
+	}
+	// Only networks that the user made have aliases.
+	if !network.Predefined() {
+		req.Aliases = []string{r.ShortID()}
+	}
+	return req
+}
+
+// launch starts the shim and returns a connection to it that nothing has been
+// read from but the command's start.
+func (m *Manager) launch(r Record, config shim.Config, hold bool) (*shim.Conn, int, error) {
+	dir := m.Dirs.Shim(r.ID)
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, 0, err
+	}
+	if err := shim.Launch(m.Shim, dir, config); err != nil {
+		return nil, 0, err
+	}
+	conn, err := shim.Dial(shim.Socket(dir))
+	if err != nil || hold {
+		return conn, 0, err
+	}
+	pid, err := conn.Start()
+	if err != nil {
+		return nil, 0, errors.Join(err, conn.Close())
+	}
+	return conn, pid, nil
+}
+
+func (m *Manager) shimConfig(r Record, network engine.Network, addr netip.Addr) (shim.Config, error) {
+	f := filesOf(m.Dirs, r.ID)
+	mask, err := m.capabilities(r)
+	if err != nil {
+		return shim.Config{}, err
+	}
+	config := shim.Config{
+		ID:           r.ID,
+		Args:         r.Config.Cmd,
+		Env:          environment(r, r.Config.Env),
+		Dir:          r.Config.WorkingDir,
+		Rootfs:       r.Config.HostConfig.Rootfs,
+		Capabilities: mask,
+		Privileged:   r.Config.HostConfig.Privileged,
+		OpenStdin:    r.Config.OpenStdin,
+		LogPath:      f.log(),
+	}
+	// On the host's network the host's names are right.
+	if network.Driver == engine.DriverHost {
+		config.Hostname = r.Config.Hostname
+		return config, nil
+	}
+	config.Hostname = r.Hostname()
+	config.NetNS = m.Dirs.Sandbox(r.ID)
+	config.Hosts, config.ResolvConf, config.EtcHost = f.hosts(), f.resolvConf(), f.hostname()
+	return config, writeFiles(f, r, addr)
+}
+
+func (m *Manager) capabilities(r Record) (uint64, error) {
+	h := r.Config.HostConfig
+	return shim.Capabilities(h.CapAdd, h.CapDrop, h.Privileged)
+}
+
+// environment is Docker's: a PATH, the hostname and a home, then what was
+// asked for.
+func environment(r Record, wishes []string) []string {
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOSTNAME=" + r.Hostname(),
+		"HOME=/root",
+	}
+	return mergeEnv(env, wishes)
+}
+
+// release takes away what a command had: endpoint, sandbox and shim.
+func (m *Manager) release(r Record) error {
+	sandbox := m.Dirs.Sandbox(r.ID)
+	err := m.sandboxes.release(sandbox, func() error {
+		if r.EndpointID == "" {
+			return nil
+		}
+		return m.Engine.DeleteEndpoint(context.Background(), r.EndpointID)
+	})
+	return errors.Join(err, os.RemoveAll(m.Dirs.Shim(r.ID)))
+}
+
+// startFailed notes why a container did not start and gives the error its exit
+// code.
+func (m *Manager) startFailed(c *container, err error) error {
+	code := apierr.ExitDaemon
+	var start *shim.StartError
+	if errors.As(err, &start) {
+		code = start.Code
+	}
+	storeErr := m.update(c, func(r *Record) { r.ExitCode, r.Error = code, err.Error() })
+	if storeErr != nil {
+		m.Log.Error("note a failed start", "container", m.snapshot(c).Name, "error", storeErr)
+	}
+	if start != nil {
+		return &apierr.Error{Status: 400, ExitCode: code, Message: fmt.Sprintf("failed to start the container: %s", start.Message)}
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/shim"
+)
+
+// Stop asks a container's command to end, and kills it after the timeout. One
+// that does not run is no error.
+func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) error {
+	c, err := m.find(ref)
+	if err != nil {
+		return err
+	}
+	done := m.doneOf(c)
+	if done == nil {
+		return nil
+	}
+	if err := m.signal(c, sigterm); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(timeout):
+		return m.kill(ctx, c, done)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Kill sends a container's command a signal. After SIGKILL it waits for the end.
+func (m *Manager) Kill(ctx context.Context, ref string, signal syscall.Signal) error {
+	c, err := m.find(ref)
+	if err != nil {
+		return err
+	}
+	done := m.doneOf(c)
+	if done == nil {
+		return apierr.Conflict("Cannot kill container: %s: Container %s is not running", ref, m.snapshot(c).ID)
+	}
+	if signal == sigkill {
+		return m.kill(ctx, c, done)
+	}
+	return m.signal(c, signal)
+}
+
+// Wait waits for the end of a container's command and returns its exit code.
+func (m *Manager) Wait(ctx context.Context, ref string) (code int, err error) {
+	c, err := m.find(ref)
+	if err != nil {
+		return 0, err
+	}
+	if done := m.doneOf(c); done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return m.snapshot(c).ExitCode, nil
+}
+
+// Remove removes a container; with force one that runs too.
+func (m *Manager) Remove(ctx context.Context, ref string, force bool) error {
+	c, err := m.find(ref)
+	if err != nil {
+		return err
+	}
+	if done := m.doneOf(c); done != nil {
+		if !force {
+			r := m.snapshot(c)
+			return apierr.Conflict("You cannot remove a running container %s. Stop the container before attempting removal or force remove", r.ID)
+		}
+		if err := m.kill(ctx, c, done); err != nil {
+			return err
+		}
+	}
+	c.verb.Lock()
+	defer c.verb.Unlock()
+	if m.removed(c) {
+		return nil // it was to be removed with its end
+	}
+	r := m.snapshot(c)
+	if r.State == Running {
+		return apierr.Conflict("container %s was started again meanwhile", r.Name)
+	}
+	return m.forget(c, r.ID)
+}
+
+// doneOf returns the channel that the command's end closes, nil when it does
+// not run.
+func (m *Manager) doneOf(c *container) chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return c.done
+}
+
+func (m *Manager) signal(c *container, signal syscall.Signal) error {
+	conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(m.snapshot(c).ID)))
+	if err != nil {
+		return nil //nolint:nilerr // no shim: the command has ended
+	}
+	return errors.Join(conn.Signal(signal), conn.Close())
+}
+
+func (m *Manager) kill(ctx context.Context, c *container, done chan struct{}) error {
+	if err := m.signal(c, sigkill); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,119 @@
+package container
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/shim"
+)
+
+const (
+	sigkill = syscall.SIGKILL
+	sigterm = syscall.SIGTERM
+)
+
+// exitUnknown is the exit code of a command whose shim was killed, which kills
+// the command.
+const exitUnknown = 128 + int(syscall.SIGKILL)
+
+// watch follows a running container to its end. With starting, the command
+// waits for a client, and its PID is still to come.
+func (m *Manager) watch(c *container, conn *shim.Conn, starting bool) {
+	m.mu.Lock()
+	c.done = make(chan struct{})
+	m.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { // a closed manager watches no more, and the container goes on
+		select {
+		case <-m.closed:
+		case <-ended:
+		}
+		_ = conn.Close()
+	}()
+	go func() {
+		defer close(ended)
+		exit := m.follow(c, conn, starting)
+		select {
+		case <-m.closed:
+		default:
+			m.finish(c, exit)
+		}
+	}()
+}
+
+// follow waits for the command's end.
+func (m *Manager) follow(c *container, conn *shim.Conn, starting bool) shim.Exit {
+	if starting {
+		pid, err := conn.Started()
+		var start *shim.StartError
+		if errors.As(err, &start) {
+			return shim.Exit{Code: start.Code, Time: time.Now(), Error: start.Message}
+		}
+		if err == nil {
+			err = m.update(c, func(r *Record) { r.Pid = pid })
+		}
+		if err != nil {
+			m.Log.Error("follow a start", "container", m.snapshot(c).Name, "error", err)
+		}
+	}
+	code, err := conn.Wait()
+	if err == nil {
+		return shim.Exit{Code: code, Time: time.Now()}
+	}
+	return m.lastExit(m.snapshot(c).ID)
+}
+
+// lastExit is how a command whose shim is gone ended.
+func (m *Manager) lastExit(id string) shim.Exit {
+	exit, err := shim.ReadExit(m.Dirs.Shim(id))
+	if err != nil {
+		return shim.Exit{Code: exitUnknown, Time: time.Now()}
+	}
+	return exit
+}
+
+// finish releases what the command had and notes its end. A container that was
+// to be removed with its end is.
+func (m *Manager) finish(c *container, exit shim.Exit) {
+	c.verb.Lock()
+	defer c.verb.Unlock()
+	r := m.snapshot(c)
+	if err := m.release(r); err != nil {
+		m.Log.Error("release a container that ended", "container", r.Name, "error", err)
+	}
+	err := m.update(c, func(r *Record) {
+		r.State, r.Pid, r.EndpointID = Exited, 0, ""
+		if exit.Error != "" {
+			r.State = Created
+		}
+		r.ExitCode, r.Error, r.FinishedAt = exit.Code, exit.Error, exit.Time
+	})
+	if err != nil {
+		m.Log.Error("note the end of a container", "container", r.Name, "error", err)
+	}
+	if r.Config.HostConfig.AutoRemove {
+		if err := m.forget(c, r.ID); err != nil {
+			m.Log.Error("remove a container that ended", "container", r.Name, "error", err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.done != nil {
+		close(c.done)
+		c.done = nil
+	}
+}
+
+// forget removes a container that does not run; c.verb is held.
+func (m *Manager) forget(c *container, id string) error {
+	if err := m.Store.Delete(bucket, id); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	delete(m.containers, id)
+	c.gone = true
+	m.mu.Unlock()
+	return os.RemoveAll(m.Dirs.Container(id))
+}

@@ -1,0 +1,99 @@
+// Package daemon puts the layers together: it opens an instance (mounts, maps,
+// programs, store, engine, containers), serves the API, and closes it again or
+// takes it away.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/unixpath"
+)
+
+// Options are what a daemon is started with.
+type Options struct {
+	Root    string   // --root; "" for the default instance
+	Cgroup  string   // the part of the cgroup v2 tree whose sockets are ours; "" for all of it
+	Uplinks []string // names; none for every device that leads outside
+	Shim    string   // path of the shim's program; "" to look for it
+	Version string
+	Log     *slog.Logger
+	// Attach is "tcx", "clsact" or "" for what the kernel has.
+	Attach string
+	// Observe sends dropped packets to the ring buffer.
+	Observe bool
+}
+
+// shutdownTimeout bounds how long answers under way may take at the end.
+const shutdownTimeout = 2 * time.Second
+
+// Run runs a daemon until ctx ends or it is told to reset. Containers and
+// connections go on after it.
+func Run(ctx context.Context, o Options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("the daemon needs root: it loads programs and makes devices and namespaces")
+	}
+	i, err := openInstance(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	listener, err := listen(i.dirs)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, i, listener)
+}
+
+// listen opens the API's socket. The lock is ours, so a socket that is there
+// was left by a daemon that is gone.
+func listen(d dirs.Dirs) (net.Listener, error) {
+	if err := os.Remove(d.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var listener *net.UnixListener
+	err := unixpath.Use(d.Socket(), func(path string) (err error) {
+		// Nobody may connect before the mode is set.
+		defer unix.Umask(unix.Umask(0o117))
+		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on the API's socket: %w", err)
+	}
+	listener.SetUnlinkOnClose(false) // the next daemon removes it, a reset too
+	return listener, nil
+}
+
+func serve(ctx context.Context, i *instance, listener net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	backend := &backend{instance: i, stop: stop}
+	server := &http.Server{Handler: api.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	i.log.Info("ready", "socket", i.dirs.Socket(), "attach", i.loader.Mode())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve the API: %w", err)
+	case err := <-i.watching:
+		return fmt.Errorf("watch the host's network: %w", err)
+	case <-ctx.Done():
+	}
+	deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		_ = server.Close() // whoever still waits is told by the end of the connection
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/sluice-net/sluice/internal/container"
+	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/hostnet"
+	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/internal/shim"
+	"github.com/sluice-net/sluice/internal/store"
+	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// instance is everything that one --root owns, opened.
+type instance struct {
+	options Options
+	dirs    dirs.Dirs
+	log     *slog.Logger
+
+	loader     *loader.Loader
+	maps       *maps.Maps
+	datapath   *datapath
+	engine     *engine.Engine
+	containers *container.Manager
+	watching   chan error // the end of the watch of the host's network
+
+	closers []func() // in the order of opening
+	held    *os.File // the lock
+	ended   sync.Once
+}
+
+// openInstance opens the instance and makes the kernel agree with its state.
+// An error closes what was opened; what an earlier daemon left goes on.
+func openInstance(ctx context.Context, o Options) (i *instance, err error) {
+	i = &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			i.close()
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		i.lock, i.mount, i.openEngine, i.watchHost, i.reconcile,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return i, nil
+}
+
+// close closes everything. Containers, links and maps stay.
+func (i *instance) close() { _ = i.end(func() error { return nil }) }
+
+// end closes everything in reverse, does one last thing and gives the lock
+// back. Only the first call does anything; others wait for it.
+func (i *instance) end(last func() error) (err error) {
+	i.ended.Do(func() {
+		for n := len(i.closers) - 1; n >= 0; n-- {
+			i.closers[n]()
+		}
+		err = last()
+		if i.held != nil {
+			_ = i.held.Close()
+		}
+	})
+	return err
+}
+
+func (i *instance) onClose(fn func()) { i.closers = append(i.closers, fn) }
+
+func (i *instance) lock(context.Context) error {
+	for _, dir := range []string{i.dirs.State, i.dirs.Run, i.dirs.Netns(), i.dirs.Shims(), i.dirs.Containers()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	var err error
+	i.held, err = takeLock(i.dirs.Lock())
+	return err
+}
+
+func (i *instance) mount(context.Context) error {
+	if err := loader.MountBPF(i.dirs.BPF()); err != nil {
+		return err
+	}
+	return loader.MountCgroup(i.dirs.Cgroup())
+}
+
+func (i *instance) openEngine(context.Context) error {
+	devices, err := netdev.Open()
+	if err != nil {
+		return err
+	}
+	i.onClose(devices.Close)
+	host, err := hostnet.Open()
+	if err != nil {
+		return err
+	}
+	i.onClose(host.Close)
+	if err := i.openDatapath(devices, host); err != nil {
+		return err
+	}
+	db, err := store.Open(i.dirs.DB())
+	if err != nil {
+		return err
+	}
+	i.onClose(func() { _ = db.Close() })
+	i.engine, err = engine.New(engine.Options{
+		Store:    db,
+		Datapath: i.datapath,
+		Devices:  devices,
+		Host:     host,
+		Log:      i.log,
+	})
+	if err != nil {
+		return err
+	}
+	binary, err := i.shimBinary()
+	if err != nil {
+		return err
+	}
+	i.containers, err = container.New(container.Options{
+		Dirs: i.dirs, Store: db, Engine: i.engine, Shim: binary, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	i.onClose(i.containers.Close) // before the store is closed
+	return nil
+}
+
+func (i *instance) shimBinary() (string, error) {
+	if i.options.Shim == "" {
+		return shim.FindBinary()
+	}
+	if _, err := os.Stat(i.options.Shim); err != nil {
+		return "", fmt.Errorf("--shim: %w", err)
+	}
+	return filepath.Abs(i.options.Shim)
+}
+
+func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error {
+	lending, err := devices.EnsureLendingDevice()
+	if err != nil {
+		return err
+	}
+	cookie, err := netnsCookie()
+	if err != nil {
+		return err
+	}
+	first, last, err := host.EphemeralPorts()
+	if err != nil {
+		return err
+	}
+	i.loader, err = loader.Open(i.dirs.BPF(), loader.Config{
+		Observe:    i.options.Observe,
+		FIBIfindex: uint32(lending),
+		HostCookie: cookie,
+		LocalPorts: [2]uint16{first, last},
+		Attach:     loader.AttachMode(i.options.Attach),
+		LogDir:     i.dirs.Run,
+	})
+	if err != nil {
+		return err
+	}
+	i.onClose(i.loader.Close)
+	i.maps, err = maps.New(i.loader.Maps())
+	i.datapath = newDatapath(i.loader, i.maps)
+	return err
+}
+
+// watchHost follows the host's devices and addresses, and returns when the
+// datapath knows those of now.
+func (i *instance) watchHost(ctx context.Context) error {
+	watcher, err := hostnet.NewWatcher(i.engine.Owns, i.options.Uplinks)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	known := make(chan struct{})
+	ended := make(chan struct{})
+	first := true
+	go func() {
+		defer close(ended)
+		err := watcher.Run(ctx, func(state hostnet.State) {
+			i.engine.HostChanged(state)
+			if first {
+				first = false
+				close(known)
+			}
+		}, i.engine.ForwardingChanged)
+		if ctx.Err() == nil {
+			i.watching <- err
+		}
+	}()
+	i.onClose(func() { cancel(); <-ended })
+	select {
+	case <-known:
+		return nil
+	case err := <-i.watching:
+		return fmt.Errorf("watch the host's network: %w", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reconcile repairs what differs, then opens the host's own way in. A thing
+// that cannot be repaired is reported and does not keep the rest from working.
+func (i *instance) reconcile(ctx context.Context) error {
+	if err := i.engine.Reconcile(ctx); err != nil {
+		i.log.Error("not everything could be repaired", "error", err)
+	}
+	if err := i.containers.Adopt(ctx); err != nil {
+		i.log.Error("not everything of the containers could be adopted", "error", err)
+	}
+	if _, err := i.engine.Network(engine.NetworkBridge); err != nil {
+		return fmt.Errorf("the default network could not be made: %w", err)
+	}
+	return i.loader.AttachSockets(i.cgroup())
+}
+
+// cgroup is the directory that the socket hook is attached to.
+func (i *instance) cgroup() string {
+	if i.options.Cgroup != "" {
+		return i.options.Cgroup
+	}
+	return i.dirs.Cgroup()
+}
+
+// reset closes the instance and takes away everything that it has made.
+func (i *instance) reset(ctx context.Context) error {
+	err := errors.Join(i.containers.Reset(ctx), i.engine.Reset(ctx), i.loader.DetachSockets())
+	return errors.Join(err, i.end(func() error { return removeFiles(i.dirs) }))
+}

@@ -1,0 +1,39 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/loader"
+)
+
+// Reset takes everything of an instance away without its daemon. The caller is
+// in the network namespace that was the host.
+func Reset(ctx context.Context, o Options) error {
+	d := dirs.New(o.Root)
+	if _, err := os.Stat(d.DB()); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(d.BPF()); errors.Is(err, os.ErrNotExist) {
+			return nil // never used, or reset already
+		}
+	}
+	i, err := openInstance(ctx, o)
+	if err != nil {
+		return fmt.Errorf("open the instance to reset it: %w", err)
+	}
+	return i.reset(ctx)
+}
+
+// removeFiles takes an instance's mounts and files away. With the bpffs go the
+// pins, and with the pins the last maps and links. A --root that the user made
+// stays, empty.
+func removeFiles(d dirs.Dirs) error {
+	return errors.Join(
+		loader.Unmount(d.BPF()),
+		loader.Unmount(d.Cgroup()),
+		os.RemoveAll(d.Run),
+		os.RemoveAll(d.State),
+	)
+}

@@ -1,0 +1,146 @@
+package datapath_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
+	"github.com/sluice-net/sluice/loader"
+)
+
+// written are the maps that programs write.
+var written = []string{"flows4", "flows6", "snat_cursors", "socket_origins", "rule_counts", "packet_counts", "drop_counts"}
+
+// dump returns the entries of the maps that programs write, as bytes.
+func (f *fixture) dump() map[string][]byte {
+	f.t.Helper()
+	all := map[string][]byte{}
+	for _, name := range written {
+		table := f.loader.Maps()[name]
+		var key, value []byte
+		var values [][]byte
+		entries := table.Iterate()
+		if name == "rule_counts" || name == "packet_counts" || name == "drop_counts" {
+			for entries.Next(&key, &values) {
+				all[name] = append(append(all[name], key...), bytes.Join(values, nil)...)
+			}
+		} else {
+			for entries.Next(&key, &value) {
+				all[name] = append(append(all[name], key...), value...)
+			}
+		}
+		must(f.t, entries.Err())
+	}
+	return all
+}
+
+// TestDryRunWritesNothing covers programs that decide, and change the packet,
+// but write no map.
+func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{DryRun: true})
+	f.masqueradedFlow()
+	before := f.dump()
+
+	sent := f.a.tcp(40000, remoteAddrPort(443), syn)
+	verdict, out := f.fromContainer(f.a, sent)
+	f.expect("masquerade", verdict, out, redirect, sent.hop().from(hostAddrPort(61000)))
+	sent = client.tcp(40000, hostAddrPort(published), syn)
+	verdict, out = f.fromOutside(sent)
+	f.expect("published", verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
+	sent = loopback.udp(50000, f.a.at(target))
+	if verdict, _ = f.fromHost(sent); verdict != next {
+		t.Errorf("from loopback: verdict %d", int32(verdict))
+	}
+	if verdict, _ = f.fromOutside(client.udp(1, f.a.at(53))); verdict != shot {
+		t.Errorf("unpublished: verdict %d", int32(verdict))
+	}
+	answer := remote.tcp(443, hostAddrPort(61001), fin|ack)
+	verdict, out = f.fromOutside(answer)
+	f.expect("of a flow", verdict, out, redirect, answer.hop().to(f.a.at(50000)).delivered(f.a))
+	expectEqual(t, "maps", f.dump(), before)
+
+	must(t, f.maps.ClearRule(masqueradeOne))
+	before = f.dump()
+	verdict, out = f.fromOutside(answer)
+	f.expect("of a flow that has ended", verdict, out, next, answer)
+	expectEqual(t, "maps", f.dump(), before)
+}
+
+// masqueradedFlow writes a flow of a's port 50000 to the table by hand.
+func (f *fixture) masqueradedFlow() {
+	f.t.Helper()
+	sent := f.a.tcp(50000, remoteAddrPort(443), ack)
+	for key, half := range masqueraded(f, sent, sent.from(hostAddrPort(61001)), 0) {
+		half.Head.Created = uptime(f.t)
+		half.Head.Seen = half.Head.Created
+		must(f.t, f.loader.Maps()["flows4"].Put(key, half))
+	}
+}
+
+// TestObserve covers the ring buffer: every drop is in it, and nothing else.
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{Observe: true})
+	reader, err := ringbuf.NewReader(f.loader.Maps()["events"])
+	must(t, err)
+	defer reader.Close()
+	reader.SetDeadline(time.Now())
+
+	f.fromOutside(client.tcp(1, hostAddrPort(published), syn))
+	f.fromOutside(client.tcp(1, hostAddrPort(22), syn))
+	long, short := client.udp(1, f.a.at(53)), f.b.udp(1, netip.MustParseAddrPort("172.17.0.9:53"))
+	long.payload = bytes.Repeat([]byte("0123456789"), 20)
+	f.fromOutside(long)
+	f.fromContainer(f.b, short)
+
+	for _, want := range []struct {
+		sent    frame
+		reason  reasons.Reason
+		hook    datapath.Hook
+		ifindex int
+	}{
+		{long, reasons.Unpublished, datapath.HookUplink, f.uplink},
+		{short, reasons.NoEndpoint, datapath.HookContainer, f.b.ifindex},
+	} {
+		record, err := reader.Read()
+		must(t, err)
+		var got datapath.DropEvent
+		must(t, binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &got))
+		if age := time.Duration(uptime(t))*time.Second - time.Duration(got.Time); age < -time.Second || age > 5*time.Second {
+			t.Errorf("the event's time is %v ago", age)
+		}
+		raw := want.sent.bytes()
+		event := datapath.DropEvent{
+			Time: got.Time, Ifindex: uint32(want.ifindex), Length: uint32(len(raw)),
+			Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)),
+		}
+		copy(event.Data[:], raw)
+		expectEqual(t, "event", got, event)
+	}
+	if _, err := reader.Read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one event too many, or %v", err)
+	}
+}
+
+// TestNoEventsUnlessAsked covers programs without `observe`.
+func TestNoEventsUnlessAsked(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	reader, err := ringbuf.NewReader(f.loader.Maps()["events"])
+	must(t, err)
+	defer reader.Close()
+	reader.SetDeadline(time.Now())
+	f.fromOutside(client.udp(1, f.a.at(53)))
+	if _, err := reader.Read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an event, or %v", err)
+	}
+}

@@ -1,0 +1,118 @@
+package datapath_test
+
+import (
+	"testing"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
+	"github.com/sluice-net/sluice/loader"
+)
+
+func (f *fixture) evict(key datapath.FlowKey4) {
+	f.t.Helper()
+	must(f.t, f.loader.Maps()["flows4"].Delete(key))
+}
+
+// TestEvictedHalfComesBack covers a half that the table has evicted: the next
+// packet of the other direction that writes puts it back as it was.
+func TestEvictedHalfComesBack(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	c := f.converse(f.a.udp(40000, remoteAddrPort(53)))
+	c.receives(0)
+	c.sends(0)
+	left := c.answer.answer(f.a.station, 0)
+	want := masqueraded(f, c.sent, left, flowReplied|flowConfirmed)
+	f.expectFlows(want)
+
+	f.evict(c.back)
+	f.age(1)
+	c.sends(0)
+	f.expectFlows(want)
+	f.evict(c.forward)
+	f.age(1)
+	c.receives(0)
+	f.expectFlows(want)
+}
+
+// TestForeignHalfKills covers a half whose counterpart's key has gone to
+// another flow: it dies, and the other flow is left alone.
+func TestForeignHalfKills(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	for name, change := range map[string]func(*datapath.Flow4){
+		"another address":     func(flow *datapath.Flow4) { flow.Dst = wire32(f.b.addr) },
+		"another port":        func(flow *datapath.Flow4) { flow.Dport = wire16(40001) },
+		"another source":      func(flow *datapath.Flow4) { flow.Src = wire32(clientAddr) },
+		"another source port": func(flow *datapath.Flow4) { flow.Sport = wire16(54) },
+	} {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		f.editFlow(c.back, change)
+		before := f.flow(c.back)
+		f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, withFlags(c.sent, ack).bytes(), reasons.NoFlow)
+		flows := f.flows()
+		if _, ok := flows[c.forward]; ok || len(flows) != 1 {
+			t.Errorf("%s: %d halves are left, want the foreign one", name, len(flows))
+		}
+		expectEqual(t, name, flows[c.back], before)
+		f.evict(c.back)
+	}
+}
+
+func withFlags(f frame, flags uint8) frame {
+	f.flags = flags
+	return f
+}
+
+// TestClientKeepsItsPortAfterEviction covers a published flow whose forward
+// half was evicted: the client's next datagram belongs to what is left of it.
+func TestClientKeepsItsPortAfterEviction(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	request := client.udp(40000, hostAddrPort(published))
+	inside := request.hop().to(f.a.at(target)).delivered(f.a)
+	f.fromOutside(request)
+	f.evict(keyOf(request, datapath.ZoneOutside))
+	verdict, out := f.fromOutside(request)
+	f.expect("again", verdict, out, redirect, inside)
+	f.expectFlows(publishedFlows(f, request, inside, publishUDP, 0))
+}
+
+// TestFragmentsOfFlows covers fragments that would need translation: even the
+// first, whose ports are known, is of no use without the others.
+func TestFragmentsOfFlows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	c := f.converse(f.a.udp(40000, remoteAddrPort(53)))
+	first, answer := c.sent, c.answer
+	first.more, answer.more = true, true
+	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, first.bytes(), reasons.Fragment)
+	f.expectDrop(datapath.HookUplink, skb{Ifindex: uint32(f.uplink)}, answer.bytes(), reasons.Fragment)
+}
+
+// TestTableOverflows opens more flows than the table holds: each first packet
+// still gets through, and no port is given twice while its holder is there.
+func TestTableOverflows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	context := skb{Ifindex: uint32(f.a.ifindex)}
+	for i := range uint16(3000) { // two halves each, in a table of 4096
+		sent := f.a.udp(10000+i, remoteAddrPort(53))
+		if verdict, _ := f.run(datapath.HookContainer, context, sent.bytes()); verdict != redirect {
+			t.Fatalf("flow %d: verdict %d, drops %v", i, int32(verdict), f.drops())
+		}
+	}
+	flows := f.flows()
+	for key, flow := range flows {
+		if key.Zone != networkOne {
+			continue
+		}
+		other, ok := flows[datapath.FlowKey4{
+			Src: flow.Dst, Dst: flow.Src, Sport: flow.Dport, Dport: flow.Sport, Zone: flow.Head.BackZone, Protocol: key.Protocol,
+		}]
+		if ok && other.Dport != key.Sport {
+			t.Errorf("port %#x is given twice", flow.Sport)
+		}
+	}
+}

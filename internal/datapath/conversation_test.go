@@ -1,0 +1,70 @@
+package datapath_test
+
+import (
+	"github.com/google/gopacket/layers"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// conversation is one flow of a through masquerade: what a sends, what the
+// other side answers, and the keys of both halves.
+type conversation struct {
+	f             *fixture
+	sent, answer  frame
+	forward, back datapath.FlowKey4
+}
+
+// converse opens a flow with its first packet.
+func (f *fixture) converse(sent frame) conversation {
+	f.t.Helper()
+	port := f.masqueradePort(sent)
+	answer := sent.from(hostAddrPort(port)).answer(remote, 0)
+	if sent.protocol == layers.IPProtocolICMPv4 {
+		answer = answer.id(port)
+	}
+	return conversation{f, sent, answer, keyOf(sent, networkOne), keyOf(answer, datapath.ZoneOutside)}
+}
+
+// converseTCP opens one to port 443.
+func (f *fixture) converseTCP() conversation {
+	f.t.Helper()
+	return f.converse(f.a.tcp(40000, remoteAddrPort(443), syn))
+}
+
+// sends is the next packet of a; it returns the verdict and the source port.
+func (c conversation) sends(flags uint8) (uint32, uint16) {
+	c.f.t.Helper()
+	sent := c.sent
+	sent.flags = flags
+	verdict, out := c.f.fromContainer(c.f.a, sent)
+	return verdict, sourcePort(out)
+}
+
+// receives is the next packet for a.
+func (c conversation) receives(flags uint8) uint32 {
+	c.f.t.Helper()
+	answer := c.answer
+	answer.flags = flags
+	verdict, _ := c.f.fromOutside(answer)
+	return verdict
+}
+
+// expectAlive asserts that a packet of the other side still reaches a.
+func (c conversation) expectAlive(what string) {
+	c.f.t.Helper()
+	if verdict := c.receives(ack); verdict != redirect {
+		c.f.t.Errorf("%s: verdict %d, want the flow alive", what, int32(verdict))
+	}
+}
+
+// expectDead asserts that a packet of the other side is nobody's, and that
+// the flow leaves nothing behind.
+func (c conversation) expectDead(what string) {
+	c.f.t.Helper()
+	if verdict := c.receives(ack); verdict != next {
+		c.f.t.Errorf("%s: verdict %d, want the flow dead", what, int32(verdict))
+	}
+	if n := len(c.f.flows()); n != 0 {
+		c.f.t.Errorf("%s: %d halves are left", what, n)
+	}
+}

@@ -1,0 +1,160 @@
+package datapath_test
+
+import (
+	"bytes"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
+)
+
+// What tc programs return.
+const (
+	next     = ^uint32(0) // TCX_NEXT
+	redirect = 7          // TC_ACT_REDIRECT
+	shot     = 2          // TC_ACT_SHOT
+)
+
+// skb is the part of struct __sk_buff that TEST_RUN takes and gives back; see
+// convert___skb_to_skb in net/bpf/test_run.c.
+type skb struct {
+	_       [2]uint32
+	Mark    uint32
+	_       [7]uint32
+	Ifindex uint32
+	_       [27]uint32
+	Tstamp  uint64
+	_       [4]uint32
+	GSOSize uint32
+	_       [3]uint32
+}
+
+// run sends raw bytes through a hook's program, and asserts what holds for
+// every packet: one counter of verdicts moves, checksums that were right stay
+// right, and what is redirected carries neither mark nor time stamp.
+func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
+	f.t.Helper()
+	before := f.packets()
+	context.Mark, context.Tstamp = 0xbeef, 1
+	var left skb
+	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left}
+	verdict, err := f.loader.Program(hook).Run(options)
+	if err != nil {
+		f.t.Fatalf("run the %s program: %v", hook, err)
+	}
+	out := options.DataOut
+	if !f.config.DryRun {
+		before[count{hook, verdictOf(verdict)}]++
+	}
+	expectEqual(f.t, "packet counters", f.packets(), before)
+	if isIPv4(raw) && verifyChecksums(raw) == nil {
+		if err := verifyChecksums(out); err != nil {
+			f.t.Errorf("after the %s program: %v", hook, err)
+		}
+	}
+	if verdict == redirect && left.Mark|uint32(left.Tstamp) != 0 {
+		f.t.Errorf("redirected with mark %#x, time stamp %d", left.Mark, left.Tstamp)
+	}
+	return verdict, out
+}
+
+func isIPv4(raw []byte) bool {
+	return len(raw) >= 34 && raw[12] == 0x08 && raw[13] == 0 && raw[14]>>4 == 4 && raw[14]&0xf >= 5
+}
+
+// fromContainer sends a frame from e, which the container hook sees.
+func (f *fixture) fromContainer(e endpoint, sent frame) (uint32, []byte) {
+	f.t.Helper()
+	return f.run(datapath.HookContainer, skb{Ifindex: uint32(e.ifindex)}, sent.bytes())
+}
+
+// fromOutside sends a frame to the uplink.
+func (f *fixture) fromOutside(sent frame) (uint32, []byte) {
+	f.t.Helper()
+	return f.run(datapath.HookUplink, skb{Ifindex: uint32(f.uplink)}, sent.bytes())
+}
+
+// fromHost sends a frame of the host to the first network's bridge.
+func (f *fixture) fromHost(sent frame) (uint32, []byte) {
+	f.t.Helper()
+	return f.run(datapath.HookBridge, skb{Ifindex: uint32(f.bridge)}, sent.bytes())
+}
+
+// expect asserts a verdict and the packet that leaves, byte by byte.
+func (f *fixture) expect(what string, verdict uint32, out []byte, wantVerdict uint32, want frame) {
+	f.t.Helper()
+	if verdict != wantVerdict {
+		f.t.Fatalf("%s: verdict %d, want %d; drops: %v", what, int32(verdict), int32(wantVerdict), f.drops())
+	}
+	if !bytes.Equal(out, want.bytes()) {
+		f.t.Fatalf("%s:\ngot  %x\nwant %x", what, out, want.bytes())
+	}
+}
+
+// count names a counter of packets.
+type count struct {
+	hook    datapath.Hook
+	verdict datapath.Verdict
+}
+
+func verdictOf(code uint32) datapath.Verdict {
+	switch code {
+	case next:
+		return datapath.VerdictPass
+	case redirect:
+		return datapath.VerdictRedirect
+	}
+	return datapath.VerdictDrop
+}
+
+func (f *fixture) packets() map[count]uint64 {
+	f.t.Helper()
+	counts := map[count]uint64{}
+	for hook := datapath.HookContainer; hook <= datapath.HookSocket; hook++ {
+		for verdict := datapath.VerdictPass; verdict < datapath.Verdicts; verdict++ {
+			n, err := f.maps.Packets(hook, verdict)
+			must(f.t, err)
+			counts[count{hook, verdict}] = n
+		}
+	}
+	return counts
+}
+
+// drops returns the counters of all reasons that are above zero.
+func (f *fixture) drops() map[reasons.Reason]uint64 {
+	f.t.Helper()
+	counts := map[reasons.Reason]uint64{}
+	for _, reason := range reasons.All() {
+		n, err := f.maps.Drops(reason)
+		must(f.t, err)
+		if n > 0 {
+			counts[reason] = n
+		}
+	}
+	return counts
+}
+
+// expectDrop sends raw bytes and asserts that they are dropped unchanged, and
+// that the reason's counter, and no other, moves.
+func (f *fixture) expectDrop(hook datapath.Hook, context skb, raw []byte, reason reasons.Reason) {
+	f.t.Helper()
+	want := f.drops()
+	want[reason]++
+	verdict, out := f.run(hook, context, raw)
+	if verdict != shot {
+		f.t.Errorf("verdict %d, want a drop for %s", int32(verdict), reason)
+	}
+	expectEqual(f.t, "drops", f.drops(), want)
+	if !bytes.Equal(out, raw) {
+		f.t.Errorf("the dropped packet was changed:\ngot  %x\nwant %x", out, raw)
+	}
+}
+
+func clientAddrPort(port uint16) netip.AddrPort { return netip.AddrPortFrom(clientAddr, port) }
+func remoteAddrPort(port uint16) netip.AddrPort { return netip.AddrPortFrom(remoteAddr, port) }
+func hostAddrPort(port uint16) netip.AddrPort   { return netip.AddrPortFrom(hostAddr, port) }
+
+// at is a port of the station's address.
+func (s station) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(s.addr, port) }
