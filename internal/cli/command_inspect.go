@@ -79,7 +79,7 @@ func (env *Env) inspect(ctx context.Context, format string, refs []string, what 
 		return err
 	}
 	for _, ref := range missing {
-		fmt.Fprintf(env.Stderr, "Error: No such %s: %s\n", what, ref)
+		fmt.Fprintf(env.Stderr, "sluice: No such %s: %s\n", what, ref)
 	}
 	if len(missing) > 0 {
 		return &codeError{code: exitError}

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/shim"
 )
 
 func newRun(env *Env) *cobra.Command {
@@ -29,6 +31,8 @@ func newRun(env *Env) *cobra.Command {
 	return asRun(c)
 }
 
+// run leaves no container behind that never ran: its name would be taken, and
+// nothing could be learnt from it.
 func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) error {
 	client := env.client()
 	created, err := client.CreateContainer(ctx, body)
@@ -37,12 +41,7 @@ func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) e
 	}
 	started, err := client.StartContainer(ctx, created.ID, api.StartContainer{Hold: !detach})
 	if err != nil {
-		if body.HostConfig.AutoRemove {
-			if err := client.RemoveContainer(ctx, created.ID, true); err != nil {
-				fmt.Fprintln(env.Stderr, "sluice:", err)
-			}
-		}
-		return err
+		return errors.Join(err, client.RemoveContainer(ctx, created.ID, true))
 	}
 	if detach {
 		fmt.Fprintln(env.Stdout, created.ID)
@@ -52,6 +51,10 @@ func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) e
 	// The shim tells us of the end before the daemon has noted it; whoever
 	// comes next must find things as they are.
 	_, _ = client.WaitContainer(ctx, created.ID)
+	var start *shim.StartError
+	if errors.As(err, &start) && !body.HostConfig.AutoRemove {
+		return errors.Join(err, client.RemoveContainer(ctx, created.ID, true))
+	}
 	return err
 }
 

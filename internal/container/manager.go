@@ -82,8 +82,11 @@ func New(o Options) (*Manager, error) {
 	return m, nil
 }
 
-// Close stops watching. The containers go on.
-func (m *Manager) Close() { close(m.closed) }
+// Close stops watching and waits for what was under way. The containers go on.
+func (m *Manager) Close() {
+	close(m.closed)
+	m.watchers.Wait()
+}
 
 // snapshot returns a copy of the record.
 func (m *Manager) snapshot(c *container) Record {

@@ -32,7 +32,7 @@ func (m *Manager) watch(c *container, conn *shim.Conn, starting bool) {
 		}
 		_ = conn.Close()
 	}()
-	go func() {
+	m.watchers.Go(func() {
 		defer close(ended)
 		exit := m.follow(c, conn, starting)
 		select {
@@ -40,7 +40,7 @@ func (m *Manager) watch(c *container, conn *shim.Conn, starting bool) {
 		default:
 			m.finish(c, exit)
 		}
-	}()
+	})
 }
 
 // follow waits for the command's end.

@@ -29,10 +29,15 @@ func takeLock(path string) (*os.File, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := file.Truncate(0); err == nil {
+	// The PID is for the eyes of whoever finds the lock taken.
+	if err = file.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
-	return file, err
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	return file, nil
 }
 
 // soNetnsCookie is SO_NETNS_COOKIE (include/uapi/asm-generic/socket.h).

@@ -1,44 +1,37 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/lab"
 )
-
-// self is the test binary, which containers run as a server.
-func self(t testing.TB) string {
-	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // runServer starts a container with one of the test binary's servers and
 // returns its ID.
 func runServer(l *lab.Lab, name, program, addr string, flags ...string) string {
 	l.Helper()
 	args := append([]string{"run", "-d", "--name=" + name}, flags...)
-	return l.OK(append(args, "--", self(l.T), program, addr)...)
+	return l.OK(append(args, "--", selfPath, program, addr)...)
+}
+
+// jsonOf decodes what a verb prints.
+func jsonOf[T any](l *lab.Lab, args ...string) (value T) {
+	l.Helper()
+	if err := json.Unmarshal([]byte(l.OK(args...)), &value); err != nil {
+		l.Fatalf("%v: %v", args, err)
+	}
+	return value
 }
 
 // inspect returns what inspect says of a container.
 func inspect(l *lab.Lab, name string) api.Container {
 	l.Helper()
-	var all []api.Container
-	if err := json.Unmarshal([]byte(l.OK("inspect", name)), &all); err != nil {
-		l.Fatal(err)
-	}
+	all := jsonOf[[]api.Container](l, "inspect", name)
 	if len(all) != 1 {
 		l.Fatalf("inspect %s: %d objects", name, len(all))
 	}
@@ -55,66 +48,33 @@ func addressOf(l *lab.Lab, name, network string) string {
 	return settings.IPAddress
 }
 
-const exchangeTimeout = 5 * time.Second
-
 // greeting connects by TCP from a namespace and returns the server's first
 // line: the address that it saw. It tries again until the server is up.
-func greeting(n *lab.Namespace, addr string) string {
-	var line string
-	n.Eventually("connect to "+addr, func() (err error) {
-		line, err = dialGreeting(n, addr)
-		return err
-	})
-	return line
-}
-
-// dialGreeting is one attempt at greeting.
-func dialGreeting(n *lab.Namespace, addr string) (line string, err error) {
-	err = n.Do(func() error {
-		conn, err := net.DialTimeout("tcp", addr, exchangeTimeout)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
-			return err
-		}
-		line, err = bufio.NewReader(conn).ReadString('\n')
-		return err
-	})
-	return strings.TrimSpace(line), err
-}
+func greeting(n *lab.Namespace, addr string) string { return persist(n, "tcp-ask", addr) }
 
 // datagram sends one by UDP from a namespace and returns the echo server's
 // answer: the address that it saw, and the message.
 func datagram(n *lab.Namespace, addr, message string) string {
-	var answer string
-	n.Eventually("exchange a datagram with "+addr, func() (err error) {
-		answer, err = exchange(n, addr, message)
-		return err
+	return persist(n, "udp-ask", addr, message)
+}
+
+// persist runs one of the test binary's clients until it succeeds.
+func persist(n *lab.Namespace, program string, args ...string) (answer string) {
+	n.Eventually(program+" "+args[0], func() error {
+		r := ask(n, program, args...)
+		if r.Code != 0 {
+			return errors.New(r.Stderr)
+		}
+		answer = strings.TrimSuffix(r.Stdout, "\n")
+		return nil
 	})
 	return answer
 }
 
-func exchange(n *lab.Namespace, addr, message string) (answer string, err error) {
-	err = n.Do(func() error {
-		conn, err := net.Dial("udp", addr)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		if _, err := conn.Write([]byte(message)); err != nil {
-			return err
-		}
-		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-			return err
-		}
-		buffer := make([]byte, 2048)
-		size, err := conn.Read(buffer)
-		answer = string(buffer[:size])
-		return err
-	})
-	return answer, err
+// ask runs one of the test binary's clients once, as a process of its own: the
+// socket hook sees processes of the namespace's cgroup alone.
+func ask(n *lab.Namespace, program string, args ...string) lab.Result {
+	return n.Run(selfPath, append([]string{program}, args...)...)
 }
 
 // hostPart is the address of "address:port".
@@ -153,18 +113,10 @@ func natRule(l *lab.Lab, kind, of string) api.NATRule {
 	return api.NATRule{}
 }
 
-// expectRefused asserts that a TCP connection fails.
-func expectRefused(n *lab.Namespace, t testing.TB, addr string) {
+// expectUnreached asserts that a TCP connection finds nobody.
+func expectUnreached(t testing.TB, n *lab.Namespace, addr string) {
 	t.Helper()
-	err := n.Do(func() error {
-		conn, err := net.DialTimeout("tcp", addr, 500*time.Millisecond)
-		if err != nil {
-			return nil
-		}
-		conn.Close()
-		return fmt.Errorf("%s was reached", addr)
-	})
-	if err != nil {
-		t.Error(err)
+	if r := ask(n, "tcp-ask", addr); r.Code == 0 {
+		t.Errorf("%s was reached: %s", addr, r.Stdout)
 	}
 }

@@ -5,18 +5,21 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"testing"
 
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-// The test binary serves as a program in containers too, which see the host's
-// files: its first argument then says what it is to be.
-var programs = map[string]func(args []string) error{
-	"udp-echo": udpEcho,
-	"tcp-echo": tcpEcho,
+// selfPath is the test binary. It serves as a program in containers, which see
+// the host's files, and as a client: its first argument then says as what.
+var selfPath = must(os.Executable())
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
 }
 
 func TestMain(m *testing.M) {
@@ -36,52 +39,4 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	lab.RemoveBinary()
 	os.Exit(code)
-}
-
-// udpEcho answers every datagram to ADDR:PORT with whom it came from and what
-// it said.
-func udpEcho(args []string) error {
-	conn, err := net.ListenPacket("udp4", args[0])
-	if err != nil {
-		return err
-	}
-	buffer := make([]byte, 64<<10)
-	for {
-		n, from, err := conn.ReadFrom(buffer)
-		if err != nil {
-			return err
-		}
-		if _, err := conn.WriteTo(fmt.Appendf(nil, "%s %s", from, buffer[:n]), from); err != nil {
-			return err
-		}
-	}
-}
-
-// tcpEcho greets every connection to ADDR:PORT with whom it came from, then
-// sends back what it says.
-func tcpEcho(args []string) error {
-	listener, err := net.Listen("tcp4", args[0])
-	if err != nil {
-		return err
-	}
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			defer conn.Close()
-			fmt.Fprintf(conn, "%s\n", conn.RemoteAddr())
-			buffer := make([]byte, 32<<10)
-			for {
-				n, err := conn.Read(buffer)
-				if err != nil {
-					return
-				}
-				if _, err := conn.Write(buffer[:n]); err != nil {
-					return
-				}
-			}
-		}()
-	}
 }

@@ -32,9 +32,17 @@ type Lab struct {
 	log    *os.File
 }
 
-// New builds the two namespaces and starts a daemon in the host. When the
-// test ends the instance is reset, and it is an error if anything is left.
+// New builds the two namespaces and starts a daemon in the host.
 func New(t *testing.T, daemonArgs ...string) *Lab {
+	t.Helper()
+	l := NewWithoutDaemon(t)
+	l.StartDaemon(daemonArgs...)
+	return l
+}
+
+// NewWithoutDaemon builds the two namespaces. When the test ends the instance
+// is reset, and it is an error if anything is left.
+func NewWithoutDaemon(t *testing.T) *Lab {
 	t.Helper()
 	l := &Lab{T: t, Root: t.TempDir()}
 	l.Host, l.Client = NewNamespace(t, "host"), NewNamespace(t, "client")
@@ -51,7 +59,6 @@ func New(t *testing.T, daemonArgs ...string) *Lab {
 	}
 	l.log = log
 	t.Cleanup(l.end)
-	l.StartDaemon(daemonArgs...)
 	return l
 }
 

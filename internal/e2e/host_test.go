@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// busyHost is a host with every kind of thing that sluice makes.
+func busyHost(l *lab.Lab) {
+	l.Helper()
+	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80", "-p", "127.0.0.1:9000-9010:9000-9010/udp")
+	l.OK("run", "-d", "--name=net01", "--network=custombridge", "-p", "8081:80")
+	l.OK("run", "-d", "--name=test00", "--net=host")
+	l.OK("run", "-d", "--name=non00", "--net=none")
+	l.OK("create", "--name=created")
+	greeting(l.Client, lab.HostAddr+":8080")
+	greeting(l.Host, "127.0.0.1:8080")
+}
+
+func TestNoRuleAndNoRouter(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	busyHost(l)
+	for _, command := range []string{"iptables-save", "ip6tables-save", "nft list ruleset"} {
+		fields := strings.Fields(command)
+		for line := range strings.Lines(l.Host.Output(fields[0], fields[1:]...)) {
+			if strings.HasPrefix(line, "-A") || strings.Contains(line, "chain") {
+				t.Errorf("%s has %s", command, line)
+			}
+		}
+	}
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv4/conf/default/forwarding", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding", "net/ipv4/conf/eth0/forwarding"} {
+		if got := l.Host.Output("cat", "/proc/sys/"+name); got != "0" {
+			t.Errorf("%s is %s", name, got)
+		}
+	}
+}
+
+func TestSystemResetLeavesTheHostAsItWas(t *testing.T) {
+	t.Parallel()
+	for _, daemon := range []string{"running", "stopped", "killed"} {
+		t.Run("daemon "+daemon, func(t *testing.T) {
+			t.Parallel()
+			l := lab.NewWithoutDaemon(t)
+			l.Host.Output("ip", "addr") // which lets the kernel finish the devices' addresses
+			before := stateOf(l)
+			l.StartDaemon()
+			busyHost(l)
+			objects := objectsOf(l)
+			switch daemon {
+			case "stopped":
+				l.StopDaemon(unix.SIGTERM)
+			case "killed":
+				l.StopDaemon(unix.SIGKILL)
+			}
+			l.OK("system", "reset", "--force")
+			expectState(t, stateOf(l), before)
+			objects.expectFreed(l)
+		})
+	}
+}
+
+func systemInfo(l *lab.Lab) api.Info {
+	l.Helper()
+	return jsonOf[[]api.Info](l, "system", "info")[0]
+}
+
+func TestRunRmLeavesNothing(t *testing.T) {
+	t.Parallel()
+	const workers, each = 4, 50
+	l := lab.New(t)
+	l.OK("run", "--rm", "-p", "8080:80", "true") // what is made once and kept
+	before := footprint(l)
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Go(func() {
+			for range each {
+				port := fmt.Sprintf("%d:80", 8080+worker)
+				if r := l.Sluice("run", "--rm", "-p", port, "true"); r.Code != 0 {
+					t.Errorf("run --rm: exit code %d: %s", r.Code, r.Stderr)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	after := footprint(l)
+	for what, n := range before {
+		if after[what] != n {
+			t.Errorf("%s: %d before, %d after", what, n, after[what])
+		}
+	}
+	l.OK("run", "-d", "--name=next")
+	if got := addressOf(l, "next", "bridge"); got != "172.17.0.2" {
+		t.Errorf("the next container has %s, so an address is lost", got)
+	}
+}

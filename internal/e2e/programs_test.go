@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"time"
+)
+
+// programs are what the test binary can be.
+var programs = map[string]func(args []string) error{
+	"udp-echo": udpEcho,
+	"tcp-echo": tcpEcho,
+	"udp-ask":  udpAsk,
+	"tcp-ask":  tcpAsk,
+}
+
+// askTimeout is how long a client waits for its answer.
+const askTimeout = time.Second
+
+// udpEcho answers every datagram to ADDR:PORT with whom it came from and what
+// it said.
+func udpEcho(args []string) error {
+	conn, err := net.ListenPacket("udp4", args[0])
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 64<<10)
+	for {
+		n, from, err := conn.ReadFrom(buffer)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.WriteTo(fmt.Appendf(nil, "%s %s", from, buffer[:n]), from); err != nil {
+			return err
+		}
+	}
+}
+
+// udpAsk sends MESSAGE to ADDR:PORT and prints the answer.
+func udpAsk(args []string) error {
+	conn, err := net.Dial("udp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(args[1])); err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
+	buffer := make([]byte, 64<<10)
+	n, err := conn.Read(buffer)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s\n", buffer[:n])
+	return nil
+}
+
+// tcpEcho greets every connection to ADDR:PORT with whom it came from, then
+// sends back what it says.
+func tcpEcho(args []string) error {
+	listener, err := net.Listen("tcp4", args[0])
+	if err != nil {
+		return err
+	}
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		go echo(conn)
+	}
+}
+
+func echo(conn net.Conn) {
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s\n", conn.RemoteAddr())
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		if _, err := conn.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// tcpAsk connects to ADDR:PORT and prints the first line that comes.
+func tcpAsk(args []string) error {
+	conn, err := net.DialTimeout("tcp", args[0], askTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	fmt.Print(line)
+	return err
+}
