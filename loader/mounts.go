@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -77,20 +78,47 @@ func mountedAs(dir string, magic int64) (bool, error) {
 	return int64(fs.Type) == magic, nil
 }
 
-// privateMounts compares our mount namespace with init's.
+// privateMounts compares our mount namespace with those of our ancestors: one
+// that differs has other mounts than the shell or the init that we come from.
 func privateMounts() (bool, error) {
-	var own, init unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/mnt", &own); err != nil {
-		return false, fmt.Errorf("look at /proc/self/ns/mnt: %w", err)
-	}
-	err := unix.Stat("/proc/1/ns/mnt", &init)
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return false, nil // a hardened host hides init's: believe the operator
-	}
+	own, err := mountNamespace(os.Getpid())
 	if err != nil {
-		return false, fmt.Errorf("look at /proc/1/ns/mnt: %w", err)
+		return false, err
 	}
-	return own.Ino != init.Ino || own.Dev != init.Dev, nil
+	for pid := os.Getppid(); pid > 0; pid = parent(pid) {
+		other, err := mountNamespace(pid)
+		if err != nil {
+			continue // a hardened host hides some: believe the operator
+		}
+		if other.Ino != own.Ino || other.Dev != own.Dev {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func mountNamespace(pid int) (st unix.Stat_t, err error) {
+	path := fmt.Sprintf("/proc/%d/ns/mnt", pid)
+	if err := unix.Stat(path, &st); err != nil {
+		return st, fmt.Errorf("look at %s: %w", path, err)
+	}
+	return st, nil
+}
+
+// parent returns a process's parent, 0 when there is none to be seen.
+func parent(pid int) (ppid int) {
+	status, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	defer status.Close()
+	lines := bufio.NewScanner(status)
+	for lines.Scan() {
+		if n, _ := fmt.Sscanf(lines.Text(), "PPid: %d", &ppid); n == 1 {
+			return ppid
+		}
+	}
+	return 0
 }
 
 // cgroupID is the inode of a cgroup's directory.

@@ -42,7 +42,7 @@ func title(s string) string {
 
 // Template parses a user's template.
 func Template(text string) (*template.Template, error) {
-	t, err := template.New("").Funcs(functions).Parse(text)
+	t, err := template.New("").Option("missingkey=error").Funcs(functions).Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("--format: %w", err)
 	}
@@ -116,10 +116,11 @@ func headers(columns []Column, row reflect.Type) map[string]string {
 	return names
 }
 
-// Objects prints what inspect found: a JSON array, or by a template.
+// Objects prints what inspect found: a JSON array, or by a template, whose
+// fields may have the names of Go ({{.ID}}) or of JSON ({{.Id}}), as Docker's.
 func Objects(w io.Writer, format string, objects []any) error {
 	if format != "" && format != "json" {
-		return each(w, unescape(format), objects)
+		return eachObject(w, unescape(format), objects)
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
@@ -127,4 +128,36 @@ func Objects(w io.Writer, format string, objects []any) error {
 		encoder.SetIndent("", "    ")
 	}
 	return encoder.Encode(objects)
+}
+
+func eachObject(w io.Writer, text string, objects []any) error {
+	t, err := Template(text)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		var b strings.Builder
+		if err := t.Execute(&b, object); err != nil {
+			generic, jsonErr := asJSON(object)
+			if jsonErr != nil {
+				return jsonErr
+			}
+			b.Reset()
+			if t.Execute(&b, generic) != nil {
+				return fmt.Errorf("--format: %w", err) // the first says more
+			}
+		}
+		fmt.Fprintln(w, b.String())
+	}
+	return nil
+}
+
+// asJSON is an object as a reader of its JSON would have it.
+func asJSON(object any) (generic any, err error) {
+	raw, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(raw, &generic)
+	return generic, err
 }

@@ -40,14 +40,14 @@ const shutdownTimeout = 2 * time.Second
 // Run runs a daemon until ctx ends or it is told to reset. Containers and
 // connections go on after it.
 func Run(ctx context.Context, o Options) error {
-	if os.Geteuid() != 0 {
-		return errors.New("the daemon needs root: it loads programs and makes devices and namespaces")
-	}
 	i, err := openInstance(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer i.close()
+	if err := i.attachSockets(); err != nil {
+		return err
+	}
 	listener, err := listen(i.dirs)
 	if err != nil {
 		return err

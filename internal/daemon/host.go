@@ -13,6 +13,13 @@ import (
 // ErrRunning is returned when another daemon has the instance.
 var ErrRunning = errors.New("a daemon is running on this root already")
 
+func requireRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("this needs root: it loads programs and makes devices and namespaces")
+	}
+	return nil
+}
+
 // takeLock takes the instance for this process until the file is closed.
 func takeLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)

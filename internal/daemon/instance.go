@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/sluice-net/sluice/internal/container"
@@ -40,17 +41,16 @@ type instance struct {
 
 // openInstance opens the instance and makes the kernel agree with its state.
 // An error closes what was opened; what an earlier daemon left goes on.
-func openInstance(ctx context.Context, o Options) (i *instance, err error) {
-	i = &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
-	defer func() {
-		if err != nil {
-			i.close()
-		}
-	}()
+func openInstance(ctx context.Context, o Options) (*instance, error) {
+	if err := requireRoot(); err != nil {
+		return nil, err
+	}
+	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
 		i.lock, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
 		if err := step(ctx); err != nil {
+			i.close()
 			return nil, err
 		}
 	}
@@ -88,12 +88,7 @@ func (i *instance) lock(context.Context) error {
 	return err
 }
 
-func (i *instance) mount(context.Context) error {
-	if err := loader.MountBPF(i.dirs.BPF()); err != nil {
-		return err
-	}
-	return loader.MountCgroup(i.dirs.Cgroup())
-}
+func (i *instance) mount(context.Context) error { return loader.MountBPF(i.dirs.BPF()) }
 
 func (i *instance) openEngine(context.Context) error {
 	devices, err := netdev.Open()
@@ -195,6 +190,7 @@ func (i *instance) watchHost(ctx context.Context) error {
 			i.engine.HostChanged(state)
 			if first {
 				first = false
+				i.warnOfMissing(state.Uplinks)
 				close(known)
 			}
 		}, i.engine.ForwardingChanged)
@@ -213,8 +209,18 @@ func (i *instance) watchHost(ctx context.Context) error {
 	}
 }
 
-// reconcile repairs what differs, then opens the host's own way in. A thing
-// that cannot be repaired is reported and does not keep the rest from working.
+// warnOfMissing names the uplinks that were asked for and are not there: one
+// that appears later is taken, but one that was mistyped never will be.
+func (i *instance) warnOfMissing(found []hostnet.Uplink) {
+	for _, name := range i.options.Uplinks {
+		if !slices.ContainsFunc(found, func(u hostnet.Uplink) bool { return u.Name == name }) {
+			i.log.Warn("no such Ethernet device yet", "uplink", name)
+		}
+	}
+}
+
+// reconcile repairs what differs. A thing that cannot be repaired is reported
+// and does not keep the rest from working.
 func (i *instance) reconcile(ctx context.Context) error {
 	if err := i.engine.Reconcile(ctx); err != nil {
 		i.log.Error("not everything could be repaired", "error", err)
@@ -224,6 +230,16 @@ func (i *instance) reconcile(ctx context.Context) error {
 	}
 	if _, err := i.engine.Network(engine.NetworkBridge); err != nil {
 		return fmt.Errorf("the default network could not be made: %w", err)
+	}
+	return nil
+}
+
+// attachSockets opens the host's own way to published ports.
+func (i *instance) attachSockets() error {
+	if i.options.Cgroup == "" {
+		if err := loader.MountCgroup(i.dirs.Cgroup()); err != nil {
+			return err
+		}
 	}
 	return i.loader.AttachSockets(i.cgroup())
 }

@@ -13,6 +13,9 @@ import (
 // Reset takes everything of an instance away without its daemon. The caller is
 // in the network namespace that was the host.
 func Reset(ctx context.Context, o Options) error {
+	if err := requireRoot(); err != nil {
+		return err
+	}
 	d := dirs.New(o.Root)
 	if _, err := os.Stat(d.DB()); errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Stat(d.BPF()); errors.Is(err, os.ErrNotExist) {

@@ -4,15 +4,17 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 )
 
 // programs are what the test binary can be.
 var programs = map[string]func(args []string) error{
-	"udp-echo": udpEcho,
-	"tcp-echo": tcpEcho,
-	"udp-ask":  udpAsk,
-	"tcp-ask":  tcpAsk,
+	"udp-echo":     udpEcho,
+	"tcp-echo":     tcpEcho,
+	"udp-ask":      udpAsk,
+	"tcp-ask":      tcpAsk,
+	"tcp-ask-loop": tcpAskLoop,
 }
 
 // askTimeout is how long a client waits for its answer.
@@ -103,4 +105,23 @@ func tcpAsk(args []string) error {
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	fmt.Print(line)
 	return err
+}
+
+// tcpAskLoop is tcpAsk N times with a pause of DURATION; none may fail.
+func tcpAskLoop(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	pause, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		if err := tcpAsk(args[:1]); err != nil {
+			return fmt.Errorf("connection %d of %d: %w", i+1, n, err)
+		}
+		time.Sleep(pause)
+	}
+	return nil
 }

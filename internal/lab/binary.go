@@ -14,6 +14,9 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // for tests that run it as nobody
+		return "", err
+	}
 	cmd := exec.Command("go", "build", "-o", dir, "github.com/sluice-net/sluice/cmd/sluice", "github.com/sluice-net/sluice/cmd/sluice-shim")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, output)

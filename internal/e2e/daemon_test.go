@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// expectLine asserts that a command failed with one line that says something.
+func expectLine(t testing.TB, what string, r lab.Result, code int, says string) {
+	t.Helper()
+	if r.Code != code || strings.Count(r.Stderr, "\n") != 1 || !strings.Contains(r.Stderr, says) {
+		t.Errorf("%s: exit code %d, want %d; said %q, want one line with %q", what, r.Code, code, r.Stderr, says)
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	for _, args := range []string{"ps", "network ls", "nat", "inspect net00", "rm net00", "system info"} {
+		expectLine(t, args, l.Sluice(strings.Fields(args)...), 1, "`sluice daemon`")
+	}
+	for _, args := range []string{"run true", "run -d", "create", "exec net00 true", "publish net00 1:1"} {
+		expectLine(t, args, l.Sluice(strings.Fields(args)...), 125, "`sluice daemon`")
+	}
+	l.OK("system", "reset", "--force") // there is nothing, so that is no error
+}
+
+func TestSecondDaemon(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	expectLine(t, "a second daemon", l.Sluice("daemon"), 1, fmt.Sprintf("PID %d", l.Daemon()))
+	l.OK("ps")
+}
+
+// runAsNobody runs the CLI without any privilege.
+func runAsNobody(l *lab.Lab, args ...string) lab.Result {
+	l.Helper()
+	return l.Host.Run("setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", lab.Binary(l.T), "--root", l.Root}, args...)...)
+}
+
+func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	expectLine(t, "daemon", runAsNobody(l, "daemon"), 1, "root")
+	expectLine(t, "reset", runAsNobody(l, "system", "reset", "--force"), 1, "root")
+	l.StartDaemon()
+	expectLine(t, "ps", runAsNobody(l, "ps"), 1, "root")
+	expectLine(t, "run", runAsNobody(l, "run", "true"), 125, "root")
+}
+
+// TestPrivateMounts covers a daemon in a mount namespace that will end before
+// its pins should, and one whose bpffs was mounted outside.
+func TestPrivateMounts(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	daemon := []string{"-m", lab.Binary(t), "--root", l.Root, "daemon", "--cgroup", l.Cgroup}
+	r := l.Host.Run("unshare", daemon...)
+	expectLine(t, "private mounts", r, 1, "bpffs")
+
+	dir := filepath.Join(l.Root, "bpf")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	l.Host.Background("unshare", daemon...)
+	l.Host.Eventually("the daemon answers", func() error {
+		if r := l.Sluice("version"); r.Code != 0 {
+			return fmt.Errorf("%s", r.Stderr)
+		}
+		return nil
+	})
+}
+
+// TestNotACgroup covers a directory that is none, and one that is not there.
+func TestNotACgroup(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	for _, dir := range []string{t.TempDir(), "/nonexistent"} {
+		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", dir)
+		expectLine(t, "--cgroup "+dir, r, 1, dir)
+	}
+	for _, flag := range []string{"--attach=nonsense", "--log-level=nonsense", "--shim=/nonexistent"} {
+		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", l.Cgroup, flag)
+		expectLine(t, flag, r, 1, strings.SplitN(flag, "=", 2)[1])
+	}
+}
+
+// TestDaemonDies covers the time without a daemon, and the next one.
+func TestDaemonDies(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]unix.Signal{"killed": unix.SIGKILL, "stopped": unix.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t)
+			l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
+			runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+			l.OK("run", "-d", "--name=net01", "--network=custombridge")
+			l.OK("run", "-d", "--name=ends", "sh", "-c", "sleep 0.3; exit 5")
+			greeting(l.Client, lab.HostAddr+":8080")
+			before := inspect(l, "net00")
+			conversation := newTalk(t, l.Client, lab.HostAddr+":8080")
+
+			l.StopDaemon(signal)
+			conversation.say("while the daemon is away")
+			for range 5 {
+				greeting(l.Client, lab.HostAddr+":8080")
+				greeting(l.Host, "127.0.0.1:8080")
+			}
+			time.Sleep(500 * time.Millisecond) // one container ends meanwhile
+			l.StartDaemon()
+			conversation.say("when it is back")
+
+			after := inspect(l, "net00")
+			if after.State != before.State || after.NetworkSettings.EndpointID != before.NetworkSettings.EndpointID {
+				t.Errorf("net00:\nbefore %+v\nafter  %+v", before, after)
+			}
+			if got := inspect(l, "ends").State; got.Status != "exited" || got.ExitCode != 5 {
+				t.Errorf("the container that ended meanwhile: %+v", got)
+			}
+			if r := natRule(l, "publish", "net00"); r.Packets < 7 {
+				t.Errorf("the counters began anew: %+v", r)
+			}
+			l.OK("run", "-d", "--name=net02", "--network=custombridge")
+			if got := addressOf(l, "net02", "custombridge"); got != "172.20.0.3" {
+				t.Errorf("net02 has %s", got)
+			}
+			l.OK("exec", "net01", "busybox", "ping", "-c", "1", "-W", "5", "172.20.0.3")
+			l.OK("rm", "-f", "net00", "net01", "net02", "ends")
+			expectUnreached(t, l.Client, lab.HostAddr+":8080")
+			l.OK("network", "rm", "custombridge")
+		})
+	}
+}
+
+// TestNoConnectionIsLostInARestart makes connections all the time while
+// daemons come and go.
+func TestNoConnectionIsLostInARestart(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	greeting(l.Client, lab.HostAddr+":8080")
+	loop := exec.Command(selfPath, "tcp-ask-loop", lab.HostAddr+":8080", "600", "5ms")
+	var output strings.Builder
+	loop.Stdout, loop.Stderr = &output, &output
+	if err := l.Client.Start(loop); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGKILL} {
+		l.StopDaemon(signal)
+		l.StartDaemon()
+	}
+	if err := loop.Wait(); err != nil {
+		t.Errorf("%v: %s", err, output.String())
+	}
+}

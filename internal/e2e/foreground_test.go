@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// sluiceWithInput runs the CLI with standard input.
+func sluiceWithInput(l *lab.Lab, input string, args ...string) lab.Result {
+	l.Helper()
+	return l.Host.RunInput(input, lab.Binary(l.T), append([]string{"--root", l.Root}, args...)...)
+}
+
+func expectResult(t testing.TB, what string, got lab.Result, want lab.Result) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, want)
+	}
+}
+
+// TestStreamsAndExitCode covers what run and exec pass through.
+func TestStreamsAndExitCode(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00")
+	script := []string{"sh", "-c", "cat; echo two >&2; exit 7"}
+	for _, verb := range [][]string{{"run", "--rm"}, {"exec"}} {
+		what := verb[0]
+		call := func(input string, flags ...string) lab.Result {
+			args := append(verb, flags...)
+			if what == "exec" {
+				args = append(args, "net00")
+			}
+			return sluiceWithInput(l, input, append(args, script...)...)
+		}
+		expectResult(t, what+" -i", call("one\n", "-i"), lab.Result{Stdout: "one\n", Stderr: "two\n", Code: 7})
+		expectResult(t, what+" -it", call("one\n", "-i", "-t"), lab.Result{Stdout: "one\n", Stderr: "two\n", Code: 7})
+		expectResult(t, what, call("one\n"), lab.Result{Stderr: "two\n", Code: 7})
+		large := strings.Repeat("0123456789abcdef\n", 1<<18)
+		expectResult(t, what+" with 4 MiB", call(large, "-i"), lab.Result{Stdout: large, Stderr: "two\n", Code: 7})
+	}
+	expectResult(t, "killed in exec", l.Sluice("exec", "net00", "sh", "-c", "kill -TERM $$"), lab.Result{Code: 143})
+	for range 20 { // what ends at once loses no output
+		expectResult(t, "echo", l.Sluice("run", "--rm", "echo", "hello"), lab.Result{Stdout: "hello\n"})
+	}
+}
+
+// startForeground starts run or exec and waits for the command's first line.
+func startForeground(l *lab.Lab, args ...string) *exec.Cmd {
+	l.Helper()
+	cmd := exec.Command(lab.Binary(l.T), append([]string{"--root", l.Root}, args...)...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		l.Fatal(err)
+	}
+	if err := l.Host.Start(cmd); err != nil {
+		l.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
+		l.Fatalf("%v: %q, %v", args, line, err)
+	}
+	return cmd
+}
+
+const untilSignal = `trap 'exit 41' HUP; trap 'exit 42' TERM; trap 'exit 43' INT; trap 'exit 44' USR1
+echo ready; while :; do sleep 0.02; done`
+
+func TestSignalsReachTheCommand(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00")
+	for signal, code := range map[syscall.Signal]int{unix.SIGHUP: 41, unix.SIGTERM: 42, unix.SIGINT: 43, unix.SIGUSR1: 44} {
+		for _, args := range [][]string{{"run", "--rm"}, {"exec", "net00"}} {
+			cmd := startForeground(l, append(args, "sh", "-c", untilSignal)...)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != code {
+				t.Errorf("%v, %s: exit code %d, want %d", args, signal, got, code)
+			}
+		}
+	}
+}
+
+// TestClientDies covers a client that is killed: its container goes on.
+func TestClientDies(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	cmd := startForeground(l, "run", "--name=net00", "sh", "-c", untilSignal)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := inspect(l, "net00").State.Status; got != "running" {
+		t.Errorf("the container is %s", got)
+	}
+	l.OK("stop", "net00")
+	if got := inspect(l, "net00").State; got.Status != "exited" || got.ExitCode != 42 {
+		t.Errorf("after stop: %+v", got)
+	}
+}
+
+func TestForegroundLeavesARecord(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	expectResult(t, "run", l.Sluice("run", "--name=kept", "sh", "-c", "echo out; echo err >&2; exit 3"),
+		lab.Result{Stdout: "out\n", Stderr: "err\n", Code: 3})
+	expectResult(t, "run --rm", l.Sluice("run", "--rm", "--name=removed", "false"), lab.Result{Code: 1})
+	if got := l.OK("ps", "-a", "--format", "{{.Names}} {{.Status}}"); !strings.HasPrefix(got, "kept Exited (3)") || strings.Contains(got, "removed") {
+		t.Errorf("ps -a: %s", got)
+	}
+	expectResult(t, "logs", l.Sluice("logs", "kept"), lab.Result{Stdout: "out\n", Stderr: "err\n"})
+	if got := l.OK("wait", "kept"); got != "3" {
+		t.Errorf("wait: %s", got)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00", "sh", "-c", "for i in 1 2 3 4 5; do echo $i; done; sleep 0.3; echo 6")
+	expectResult(t, "follow", l.Sluice("logs", "-f", "net00"), lab.Result{Stdout: "1\n2\n3\n4\n5\n6\n"})
+	expectResult(t, "tail", l.Sluice("logs", "--tail=2", "net00"), lab.Result{Stdout: "5\n6\n"})
+	expectResult(t, "tail 0", l.Sluice("logs", "-n", "0", "net00"), lab.Result{})
+	for line := range strings.Lines(l.OK("logs", "-t", "net00")) {
+		var stamp, text string
+		if n, _ := fmt.Sscan(line, &stamp, &text); n != 2 || !strings.HasSuffix(stamp, "Z") {
+			t.Errorf("with time stamps: %q", line)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"bufio"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// talk is an established connection to an echo server.
+type talk struct {
+	t      testing.TB
+	conn   net.Conn
+	reader *bufio.Reader
+}
+
+// newTalk connects from a namespace.
+func newTalk(t testing.TB, n *lab.Namespace, addr string) *talk {
+	t.Helper()
+	k := &talk{t: t}
+	n.Must(func() (err error) {
+		k.conn, err = net.DialTimeout("tcp", addr, askTimeout)
+		return err
+	})
+	t.Cleanup(func() { k.conn.Close() })
+	k.reader = bufio.NewReader(k.conn)
+	k.expectLine()
+	return k
+}
+
+func (k *talk) expectLine() string {
+	k.t.Helper()
+	_ = k.conn.SetDeadline(time.Now().Add(5 * time.Second)) // fails for closed connections, as reading will
+	line, err := k.reader.ReadString('\n')
+	if err != nil {
+		k.t.Errorf("an established connection: %v", err)
+	}
+	return line
+}
+
+// say sends a line, which must come back.
+func (k *talk) say(line string) {
+	k.t.Helper()
+	if _, err := k.conn.Write([]byte(line + "\n")); err != nil {
+		k.t.Errorf("an established connection: %v", err)
+		return
+	}
+	if got := k.expectLine(); got != line+"\n" {
+		k.t.Errorf("sent %q, got %q", line, got)
+	}
+}
