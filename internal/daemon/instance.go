@@ -33,6 +33,7 @@ type instance struct {
 	engine     *engine.Engine
 	containers *container.Manager
 	watching   chan error // the end of the watch of the host's network
+	unwatch    func()
 
 	closers []func() // in the order of opening
 	held    *os.File // the lock
@@ -198,7 +199,8 @@ func (i *instance) watchHost(ctx context.Context) error {
 			i.watching <- err
 		}
 	}()
-	i.onClose(func() { cancel(); <-ended })
+	i.unwatch = func() { cancel(); <-ended }
+	i.onClose(i.unwatch)
 	select {
 	case <-known:
 		return nil
@@ -254,6 +256,7 @@ func (i *instance) cgroup() string {
 
 // reset closes the instance and takes away everything that it has made.
 func (i *instance) reset(ctx context.Context) error {
+	i.unwatch() // or what is taken away would be seen as a change, and repaired
 	err := errors.Join(i.containers.Reset(ctx), i.engine.Reset(ctx), i.loader.DetachSockets())
 	return errors.Join(err, i.end(func() error { return removeFiles(i.dirs) }))
 }

@@ -13,6 +13,7 @@ var programs = map[string]func(args []string) error{
 	"udp-echo":     udpEcho,
 	"tcp-echo":     tcpEcho,
 	"udp-ask":      udpAsk,
+	"udp-ask-from": udpAskFrom,
 	"tcp-ask":      tcpAsk,
 	"tcp-ask-loop": tcpAskLoop,
 }
@@ -45,8 +46,26 @@ func udpAsk(args []string) error {
 	if err != nil {
 		return err
 	}
+	return askOn(conn, args[1])
+}
+
+// udpAskFrom is udpAsk from an ADDR:PORT of its own, its first argument.
+func udpAskFrom(args []string) error {
+	local, err := net.ResolveUDPAddr("udp", args[0])
+	if err != nil {
+		return err
+	}
+	dialer := net.Dialer{LocalAddr: local}
+	conn, err := dialer.Dial("udp", args[1])
+	if err != nil {
+		return err
+	}
+	return askOn(conn, args[2])
+}
+
+func askOn(conn net.Conn, message string) error {
 	defer conn.Close()
-	if _, err := conn.Write([]byte(args[1])); err != nil {
+	if _, err := conn.Write([]byte(message)); err != nil {
 		return err
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(askTimeout)); err != nil {

@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// TestPublishWhileRunning changes the ports of a container that runs.
+func TestPublishWhileRunning(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	greeting(l.Client, lab.HostAddr+":8080")
+	before := inspect(l, "net00").State.Pid
+	if got := l.OK("publish", "net00", "9090:80", "5353:53/udp"); got != "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:9090" {
+		t.Errorf("publish printed %q", got)
+	}
+	greeting(l.Client, lab.HostAddr+":9090")
+	greeting(l.Host, "127.0.0.1:9090")
+	if got := l.OK("port", "net00"); got != "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> 0.0.0.0:9090" {
+		t.Errorf("port: %q", got)
+	}
+	if got := l.OK("port", "net00", "80"); got != "0.0.0.0:8080\n0.0.0.0:9090" {
+		t.Errorf("port net00 80: %q", got)
+	}
+
+	conversation := newTalk(t, l.Client, lab.HostAddr+":8080")
+	l.OK("unpublish", "net00", "9090:80")
+	expectUnreached(t, l.Client, lab.HostAddr+":9090")
+	expectUnreached(t, l.Host, "127.0.0.1:9090")
+	conversation.say("by the port that stays")
+	l.OK("unpublish", "net00", "80")
+	expectUnreached(t, l.Client, lab.HostAddr+":8080")
+	if after := inspect(l, "net00").State.Pid; after != before {
+		t.Error("the container was started anew")
+	}
+
+	l.OK("publish", "net00", "8081:80")
+	l.OK("stop", "net00")
+	l.OK("start", "net00")
+	greeting(l.Client, lab.HostAddr+":8081")
+	expectUnreached(t, l.Client, lab.HostAddr+":8080")
+}
+
+// TestUnpublishEndsConnections: what was withdrawn serves nobody any more.
+func TestUnpublishEndsConnections(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "udp-echo", ":53", "-p", "5353:53/udp")
+	datagram(l.Client, lab.HostAddr+":5353", "up?")
+	l.OK("unpublish", "net00", "5353:53/udp")
+	if r := ask(l.Client, "udp-ask", lab.HostAddr+":5353", "still?"); r.Code == 0 {
+		t.Errorf("answered: %s", r.Stdout)
+	}
+}
+
+// TestUDPFollowsTheContainer covers a client whose socket outlives a server:
+// its flow must lead to the new one, not to where the old one was.
+func TestUDPFollowsTheContainer(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for range 3 {
+		runServer(l, "net00", "udp-echo", ":53", "-p", "5353:53/udp")
+		got := persist(l.Client, "udp-ask-from", lab.ClientAddr+":40000", lab.HostAddr+":5353", "hello")
+		if !strings.HasPrefix(got, lab.ClientAddr+":40000 ") {
+			t.Errorf("the server saw %q", got)
+		}
+		l.OK("rm", "-f", "net00")
+		l.OK("run", "-d") // takes the old address
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":81", "-p", "9000-9010:80-90")
+	greeting(l.Client, lab.HostAddr+":9001")
+	expectUnreached(t, l.Client, lab.HostAddr+":9000")
+	if got := len(natRules(l)); got != 2 {
+		t.Errorf("a range is %d rules, want one besides masquerade", got-1)
+	}
+	if got := l.OK("ps", "--format", "{{.Ports}}"); got != "0.0.0.0:9000-9010->80-90/tcp" {
+		t.Errorf("ps: %q", got)
+	}
+	if got := inspect(l, "net00").NetworkSettings.Ports["85/tcp"]; len(got) != 1 || got[0].HostPort != "9005" {
+		t.Errorf("inspect, 85/tcp: %v", got)
+	}
+}
+
+// TestPortOfOneAddress covers a host address before the port.
+func TestPortOfOneAddress(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.Host.Address("eth0", "192.0.2.11/24")
+	runServer(l, "first", "tcp-echo", ":80", "-p", lab.HostAddr+":8080:80")
+	runServer(l, "second", "tcp-echo", ":80", "-p", "192.0.2.11:8080:80")
+	runServer(l, "local", "tcp-echo", ":80", "-p", "127.0.0.1:8081:80")
+	greeting(l.Client, lab.HostAddr+":8080")
+	greeting(l.Client, "192.0.2.11:8080")
+	greeting(l.Host, "127.0.0.1:8081")
+	expectUnreached(t, l.Client, lab.HostAddr+":8081")
+	expectUnreached(t, l.Host, "127.0.0.1:8080")
+	for _, name := range []string{"first", "second"} {
+		if got := natRule(l, "publish", name).Packets; got != 1 {
+			t.Errorf("%s got %d flows, want 1", name, got)
+		}
+	}
+}
+
+// TestIsolation covers what may not be reached.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge")
+	greeting(l.Client, lab.HostAddr+":8080")
+	greeting(l.Host, "172.20.0.2:80") // the host reaches its containers
+
+	l.Client.Route("172.16.0.0/12", lab.HostAddr)
+	for _, addr := range []string{"172.17.0.2:80", "172.17.0.2:8080", "172.20.0.2:80", "172.17.0.1:8080", "172.20.0.1:80"} {
+		expectUnreached(t, l.Client, addr)
+	}
+	for _, addr := range []string{"172.20.0.2:80", "172.20.0.1:8080"} {
+		if r := l.Sluice("exec", "net00", selfPath, "tcp-ask", addr); r.Code == 0 {
+			t.Errorf("net00 reached %s", addr)
+		}
+	}
+	drops := systemInfo(l).Drops
+	if drops["unpublished"] == 0 || drops["isolation"] == 0 {
+		t.Errorf("drops: %v", drops)
+	}
+	if got := hostPart(t, l.OK("exec", "net01", selfPath, "tcp-ask", lab.HostAddr+":8080")); got != "172.20.0.2" {
+		t.Errorf("by the published port, the server saw %s", got)
+	}
+}
+
+// TestHostAddressesFollow covers an address and a device that the host gains.
+func TestHostAddressesFollow(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	greeting(l.Client, lab.HostAddr+":8080")
+	l.Host.Address("eth0", "192.0.2.11/24")
+	greeting(l.Client, "192.0.2.11:8080")
+
+	lab.Veth(l.Host, "eth1", l.Client, "eth1")
+	l.Host.Address("eth1", "203.0.113.1/24")
+	l.Client.Address("eth1", "203.0.113.2/24")
+	if got := hostPart(t, greeting(l.Client, "203.0.113.1:8080")); got != "203.0.113.2" {
+		t.Errorf("by the new uplink the server saw %s", got)
+	}
+	l.Host.Output("ip", "link", "del", "eth1")
+	greeting(l.Client, lab.HostAddr+":8080")
+}
+
+// TestOldKernelsWay does rows 2 to 4 with programs attached by clsact.
+func TestOldKernelsWay(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, "--attach", "clsact")
+	if got := systemInfo(l).AttachMode; got != "clsact" {
+		t.Fatalf("attached by %s", got)
+	}
+	l.Client.Background(selfPath, "tcp-echo", lab.FarAddr+":7")
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	if got := hostPart(t, greeting(l.Client, lab.HostAddr+":8080")); got != lab.ClientAddr {
+		t.Errorf("the server saw %s", got)
+	}
+	greeting(l.Host, "127.0.0.1:8080")
+	greeting(l.Host, "[::1]:8080")
+	if got := hostPart(t, strings.TrimSpace(l.OK("exec", "net00", selfPath, "tcp-ask", lab.FarAddr+":7"))); got != lab.HostAddr {
+		t.Errorf("the server outside saw %s", got)
+	}
+	if natRule(l, "publish", "net00").Packets < 3 {
+		t.Errorf("rules: %+v", natRules(l))
+	}
+	l.StopDaemon(9)
+	greeting(l.Client, lab.HostAddr+":8080")
+	l.StartDaemon("--attach", "clsact")
+	greeting(l.Client, lab.HostAddr+":8080")
+	l.OK("system", "reset", "--force")
+	if got := l.Host.Output("tc", "filter", "show", "dev", "eth0", "ingress"); got != "" {
+		t.Errorf("a filter is left: %s", got)
+	}
+}
