@@ -50,7 +50,6 @@ func TestSystemResetLeavesTheHostAsItWas(t *testing.T) {
 		t.Run("daemon "+daemon, func(t *testing.T) {
 			t.Parallel()
 			l := lab.NewWithoutDaemon(t)
-			l.Host.Output("ip", "addr") // which lets the kernel finish the devices' addresses
 			before := stateOf(l)
 			l.StartDaemon()
 			busyHost(l)

@@ -24,6 +24,12 @@ type hostState map[string]string
 // mounts of a lab's host, and the files below the instance's root.
 func stateOf(l *lab.Lab) hostState {
 	l.Helper()
+	l.Host.Eventually("the kernel has finished the devices' addresses", func() error {
+		if got := l.Host.Output("ip", "-6", "addr", "show", "dev", "eth0"); !strings.Contains(got, "inet6") || strings.Contains(got, "tentative") {
+			return errors.New(got)
+		}
+		return nil
+	})
 	state := hostState{}
 	for _, args := range [][]string{
 		{"-o", "link"}, {"-o", "addr"}, {"-4", "route", "show", "table", "all"}, {"-6", "route", "show", "table", "all"},
