@@ -53,6 +53,8 @@ type fixture struct {
 	uplink int
 	bridge int
 
+	namespace *os.File
+
 	a, b, c endpoint
 }
 
@@ -77,11 +79,22 @@ func newFixture(t testing.TB, config loader.Config) *fixture {
 	t.Helper()
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
-	f := &fixture{t: t}
+	namespace, err := os.Open("/proc/thread-self/ns/net")
+	must(t, err)
+	t.Cleanup(func() { namespace.Close() })
+	f := &fixture{t: t, namespace: namespace}
 	f.devices()
 	f.load(config)
 	f.entries()
 	return f
+}
+
+// enter gives another goroutine's thread the fixture's namespace; the thread
+// ends with the goroutine.
+func (f *fixture) enter(t testing.TB) {
+	runtime.LockOSThread()
+	must(t, unix.Setns(int(f.namespace.Fd()), unix.CLONE_NEWNET))
+	f.t = t
 }
 
 func (f *fixture) devices() {

@@ -1,11 +1,7 @@
 package datapath_test
 
 import (
-	"os"
-	"runtime"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/loader"
@@ -36,9 +32,6 @@ func seeds(f *fixture) []frame {
 // one counter moves and that checksums that were right stay right.
 func FuzzPackets(f *testing.F) {
 	fixture := newFixture(f, loader.Config{})
-	namespace, err := os.Open("/proc/thread-self/ns/net")
-	must(f, err)
-	defer namespace.Close()
 	devices := map[datapath.Hook]int{
 		datapath.HookContainer: fixture.a.ifindex, datapath.HookUplink: fixture.uplink, datapath.HookBridge: fixture.bridge,
 	}
@@ -51,15 +44,12 @@ func FuzzPackets(f *testing.F) {
 		f.Add(byte(hook), arp(fixture.a))
 	}
 	f.Fuzz(func(t *testing.T, where byte, raw []byte) {
-		// Each input has a goroutine of its own, whose thread ends with it.
-		runtime.LockOSThread()
-		must(t, unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET))
+		fixture.enter(t)
 		hook := datapath.Hook(where)
 		device, ok := devices[hook]
 		if !ok || !testRunTakes(raw) {
 			return
 		}
-		fixture.t = t
 		fixture.run(hook, skb{Ifindex: uint32(device)}, raw)
 	})
 }
