@@ -102,3 +102,23 @@ func TestRunRmLeavesNothing(t *testing.T) {
 		t.Errorf("the next container has %s, so an address is lost", got)
 	}
 }
+
+// TestDefaultPoolsSkipWhatTheHostHas covers a host that uses the addresses
+// which the default bridge would get.
+func TestDefaultPoolsSkipWhatTheHostHas(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	l.Host.Route("172.17.5.0/24", lab.ClientAddr)
+	l.Host.Address("eth0", "172.19.0.9/16")
+	l.StartDaemon()
+	l.OK("network", "create", "first")
+	for network, want := range map[string]string{"bridge": "172.18.0.0/16", "first": "172.20.0.0/16"} {
+		if got := l.OK("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Subnet}}{{end}}", network); got != want {
+			t.Errorf("%s has %s, want %s", network, got, want)
+		}
+	}
+	l.OK("run", "-d", "--name=net00")
+	if got := addressOf(l, "net00", "bridge"); got != "172.18.0.2" {
+		t.Errorf("net00 has %s", got)
+	}
+}

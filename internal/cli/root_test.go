@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/daemon"
+)
+
+// runCLI runs a command line in-process, without a daemon.
+func runCLI(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	env, out, errs := testEnv(t)
+	code = Main(context.Background(), env, args)
+	return code, out.String(), errs.String()
+}
+
+func testEnv(t *testing.T) (env *Env, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	return &Env{
+		Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "v1.2.3",
+		LookupEnv: func(name string) (string, bool) {
+			value, ok := map[string]string{"SLUICE_ROOT": t.TempDir(), "HOME": "/home/user"}[name]
+			return value, ok
+		},
+	}, stdout, stderr
+}
+
+// TestEveryVerbExplainsItself walks the tree of verbs.
+func TestEveryVerbExplainsItself(t *testing.T) {
+	t.Parallel()
+	env, _, _ := testEnv(t)
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short help %q", c.CommandPath(), c.Short)
+		}
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		if code, stdout, stderr := runCLI(t, args...); code != 0 || !strings.Contains(stdout, "Usage:") || stderr != "" {
+			t.Errorf("%v: exit code %d, said %q", args, code, stderr)
+		}
+		for _, child := range c.Commands() {
+			walk(child)
+		}
+	}
+	walk(newRoot(env))
+}
+
+func TestVersionWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	if _, stdout, _ := runCLI(t, "version"); !strings.Contains(stdout, "v1.2.3") {
+		t.Errorf("printed %q", stdout)
+	}
+}
+
+func TestExitCodesWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]int{
+		"ps": 1, "network ls": 1, "nonsense": 1, "ps --nonsense": 1, "ps nonsense": 1,
+		"run": 125, "run --nonsense": 125, "create": 125, "exec": 125, "exec a b": 125, "publish a 1:1": 125,
+	} {
+		code, stdout, stderr := runCLI(t, strings.Fields(line)...)
+		if code != want || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, want %d; printed %q, said %q", line, code, want, stdout, stderr)
+		}
+	}
+}
+
+func TestDaemonFlags(t *testing.T) {
+	t.Parallel()
+	env, _, _ := testEnv(t)
+	var got daemon.Options
+	env.Daemon = func(_ context.Context, o daemon.Options) error { got = o; return nil }
+	args := strings.Fields("daemon --root /r --cgroup /c --uplink a --uplink b --attach clsact --log-level debug")
+	if code := Main(context.Background(), env, args); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if got.Root != "/r" || got.Cgroup != "/c" || strings.Join(got.Uplinks, ",") != "a,b" || got.Attach != "clsact" || got.Version != "v1.2.3" {
+		t.Errorf("options %+v", got)
+	}
+}
+
+func TestResetAsksFirst(t *testing.T) {
+	t.Parallel()
+	for input, want := range map[string]bool{"": false, "n\n": false, "no\n": false, "y\n": true, "Y\n": true} {
+		env, _, _ := testEnv(t)
+		env.Stdin = strings.NewReader(input)
+		reset := false
+		env.Reset = func(context.Context, daemon.Options) error { reset = true; return nil }
+		code := Main(context.Background(), env, []string{"system", "reset"})
+		if reset != want || (code == 0) != want {
+			t.Errorf("answered %q: reset %v, exit code %d", input, reset, code)
+		}
+	}
+}
