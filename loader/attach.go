@@ -75,13 +75,19 @@ func (l *Loader) DetachBridge(device string) error {
 	return l.detach(datapath.HookBridge, device, egress)
 }
 
+// attach attaches in the loader's mode and takes away what a daemon in the other
+// mode has left, or packets would be handled twice.
 func (l *Loader) attach(hook datapath.Hook, device string, ifindex int, dir direction) error {
+	program, pin, mark := l.Program(hook), l.pins.link(hook.String(), device), l.pins.qdisc(device)
 	var err error
-	program := l.Program(hook)
 	if l.mode == AttachTCX {
-		err = attachTCX(l.pins.link(hook.String(), device), program, ifindex, dir)
+		if err = attachTCX(pin, program, ifindex, dir); err == nil {
+			err = detachClsact(mark, device, dir)
+		}
 	} else {
-		err = attachClsact(program, ifindex, dir)
+		if err = attachClsact(mark, program, ifindex, dir); err == nil {
+			err = detachPinned(pin)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("attach the %s program to %s: %w", hook, device, err)
@@ -89,13 +95,12 @@ func (l *Loader) attach(hook datapath.Hook, device string, ifindex int, dir dire
 	return nil
 }
 
+// detach takes away what was attached in either mode.
 func (l *Loader) detach(hook datapath.Hook, device string, dir direction) error {
-	var err error
-	if l.mode == AttachTCX {
-		err = detachPinned(l.pins.link(hook.String(), device))
-	} else {
-		err = detachClsact(device, dir)
-	}
+	err := errors.Join(
+		detachPinned(l.pins.link(hook.String(), device)),
+		detachClsact(l.pins.qdisc(device), device, dir),
+	)
 	if err != nil {
 		return fmt.Errorf("detach the %s program from %s: %w", hook, device, err)
 	}

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -41,10 +42,14 @@ func clsactFilter(ifindex int, dir direction) *netlink.BpfFilter {
 	}
 }
 
-// attachClsact adds the qdisc where it is missing, and adds or replaces our
-// filter beside those of others.
-func attachClsact(program *ebpf.Program, ifindex int, dir direction) error {
-	if err := netlink.QdiscAdd(clsactQdisc(ifindex)); err != nil && !errors.Is(err, unix.EEXIST) {
+// attachClsact adds the qdisc where it is missing, with a mark that it is ours,
+// and adds or replaces our filter beside those of others.
+func attachClsact(mark string, program *ebpf.Program, ifindex int, dir direction) error {
+	err := netlink.QdiscAdd(clsactQdisc(ifindex))
+	if err == nil {
+		err = os.MkdirAll(mark, 0o700)
+	}
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add the clsact qdisc: %w", err)
 	}
 	filter := clsactFilter(ifindex, dir)
@@ -52,11 +57,12 @@ func attachClsact(program *ebpf.Program, ifindex int, dir direction) error {
 	return netlink.FilterReplace(filter)
 }
 
-// detachClsact removes our filter, and the qdisc when it has no filter left.
-func detachClsact(device string, dir direction) error {
+// detachClsact removes our filter, and the qdisc when it is ours and has no
+// filter left.
+func detachClsact(mark, device string, dir direction) error {
 	l, err := netlink.LinkByName(device)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil
+		return unmark(mark)
 	}
 	if err != nil {
 		return err
@@ -64,6 +70,9 @@ func detachClsact(device string, dir direction) error {
 	ifindex := l.Attrs().Index
 	if err := netlink.FilterDel(clsactFilter(ifindex, dir)); err != nil && !gone(err) {
 		return err
+	}
+	if _, err := os.Stat(mark); errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
 	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
 		left, err := netlink.FilterList(l, parent)
@@ -74,9 +83,19 @@ func detachClsact(device string, dir direction) error {
 	if err := netlink.QdiscDel(clsactQdisc(ifindex)); err != nil && !gone(err) {
 		return err
 	}
+	return unmark(mark)
+}
+
+func unmark(mark string) error {
+	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	return nil
 }
 
+// gone reports whether an error says that there is nothing to remove, be it that
+// the kernel has no qdiscs at all.
 func gone(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV)
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) ||
+		errors.Is(err, unix.EOPNOTSUPP)
 }

@@ -22,5 +22,12 @@ func (p pins) mapPin(name string) string { return filepath.Join(p.maps(), name) 
 // link is the pin of the program of a hook on a device, or on the attach point
 // of a cgroup. bpffs refuses dots in names; VLAN devices have them.
 func (p pins) link(hook, on string) string {
-	return filepath.Join(p.links(), hook+"@"+strings.ReplaceAll(on, ".", "%2E"))
+	return filepath.Join(p.links(), hook+"@"+undotted(on))
 }
+
+// qdisc is a directory that is there when the device's clsact qdisc is ours.
+func (p pins) qdisc(device string) string {
+	return filepath.Join(p.layout(), "qdiscs", undotted(device))
+}
+
+func undotted(name string) string { return strings.ReplaceAll(name, ".", "%2E") }

@@ -1,0 +1,106 @@
+package loader
+
+import (
+	"bytes"
+	"encoding/binary"
+	"path/filepath"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+// TestConstantsReachThePrograms reads the constants back from the frozen map
+// that each loaded program has them in.
+func TestConstantsReachThePrograms(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "bpf")
+	must(t, MountBPF(root))
+	t.Cleanup(func() { must(t, Unmount(root)) })
+	config := Config{
+		DryRun: true, Observe: true, FIBIfindex: 0x01020304, HostCookie: 0x1112131415161718,
+		LocalPorts: [2]uint16{0x2122, 0x3132}, ConntrackMax: 128,
+	}
+	l, err := Open(root, config)
+	must(t, err)
+	defer l.Close()
+	order := binary.NativeEndian
+	want := map[string][]byte{
+		"dry_run":           {1},
+		"observe":           {1},
+		"fib_ifindex":       order.AppendUint32(nil, config.FIBIfindex),
+		"host_netns_cookie": order.AppendUint64(nil, config.HostCookie),
+		"local_port_first":  order.AppendUint16(nil, config.LocalPorts[0]),
+		"local_port_last":   order.AppendUint16(nil, config.LocalPorts[1]),
+		"timeout_icmp":      order.AppendUint32(nil, 60), // not the loader's: it keeps its default
+	}
+	seen := map[string]bool{}
+	for _, programs := range l.programs {
+		for name, program := range programs {
+			contents, section := constantsOf(t, program)
+			for _, variable := range section.Vars {
+				constant := variable.Type.TypeName()
+				got := contents[variable.Offset : variable.Offset+variable.Size]
+				if want, ok := want[constant]; ok && !bytes.Equal(got, want) {
+					t.Errorf("%s of %s: got %x, want %x", constant, name, got, want)
+				}
+				seen[constant] = true
+			}
+		}
+	}
+	for constant := range want {
+		if !seen[constant] {
+			t.Errorf("no program has %s", constant)
+		}
+	}
+}
+
+// constantsOf returns a loaded program's .rodata and what is where in it.
+func constantsOf(t *testing.T, program *ebpf.Program) ([]byte, *btf.Datasec) {
+	t.Helper()
+	info, err := program.Info()
+	must(t, err)
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		m, err := ebpf.NewMapFromID(id)
+		must(t, err)
+		defer m.Close()
+		if info, err := m.Info(); err != nil || info.Name != ".rodata" || !info.Frozen() {
+			continue
+		}
+		contents, err := m.LookupBytes(uint32(0))
+		must(t, err)
+		handle, err := m.Handle()
+		must(t, err)
+		defer handle.Close()
+		spec, err := handle.Spec(nil)
+		must(t, err)
+		var section *btf.Datasec
+		must(t, spec.TypeByName(".rodata", &section))
+		return contents, section
+	}
+	t.Fatalf("%s has no frozen .rodata", program)
+	return nil, nil
+}
+
+func TestPlacesAreByVersion(t *testing.T) {
+	t.Parallel()
+	p := pins{"/b"}
+	for got, want := range map[string]string{
+		p.mapPin("rules"):          "/b/v1/maps/rules",
+		p.link("uplink", "eth0"):   "/b/v1/links/uplink@eth0",
+		p.link("uplink", "eth0.1"): "/b/v1/links/uplink@eth0%2E1",
+		p.qdisc("eth0.1"):          "/b/v1/qdiscs/eth0%2E1",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,147 @@
+package loader_test
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/loader"
+)
+
+// mapIDs are the kernel's numbers of a loader's maps, by name.
+func mapIDs(t *testing.T, l *loader.Loader) map[string]ebpf.MapID {
+	t.Helper()
+	ids := map[string]ebpf.MapID{}
+	for name, m := range l.Maps() {
+		info, err := m.Info()
+		must(t, err)
+		ids[name], _ = info.ID()
+	}
+	return ids
+}
+
+func (h *host) mapPin(name string) string { return filepath.Join(h.root, "v1", "maps", name) }
+
+func TestOpenPinsEveryMap(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	l, err := loader.Open(h.root, loader.Config{})
+	must(t, err)
+	defer l.Close()
+	equal(t, "size of the conntrack table", l.Maps()["flows4"].MaxEntries(), loader.DefaultConntrackMax)
+	layout, err := datapath.LoadLayout()
+	must(t, err)
+	var want []string
+	for name := range layout.Maps {
+		if !strings.HasPrefix(name, ".") {
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(l.Maps())); !slices.Equal(got, want) {
+		t.Errorf("maps: got %q, want %q", got, want)
+	}
+	entries, err := os.ReadDir(filepath.Dir(h.mapPin("rules")))
+	must(t, err)
+	var pins []string
+	for _, entry := range entries {
+		pins = append(pins, entry.Name())
+	}
+	if !slices.Equal(pins, want) {
+		t.Errorf("pins: got %q, want %q", pins, want)
+	}
+	h.wantPins() // links are for attach to make
+}
+
+// A daemon that starts again finds the maps with all that is in them, and keeps
+// a table of another size: its flows are worth more than the wish.
+func TestOpenAdoptsMaps(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	first := h.open("")
+	before := mapIDs(t, first)
+	must(t, first.Maps()["devices"].Put(uint32(7), uint32(9)))
+	first.Close()
+
+	second, err := loader.Open(h.root, loader.Config{ConntrackMax: 1024})
+	must(t, err)
+	defer second.Close()
+	equal(t, "size of the conntrack table", second.Maps()["flows4"].MaxEntries(), first.Maps()["flows4"].MaxEntries())
+	if after := mapIDs(t, second); !maps.Equal(before, after) {
+		t.Errorf("maps: got %v, want %v", after, before)
+	}
+	var index uint32
+	must(t, second.Maps()["devices"].Lookup(uint32(7), &index))
+	equal(t, "entry", index, 9)
+
+	used := map[ebpf.MapID]bool{}
+	info, err := second.Program(datapath.HookContainer).Info()
+	must(t, err)
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		used[id] = true
+	}
+	for _, name := range []string{"flows4", "rules", "endpoints"} {
+		equal(t, "the program uses the pinned "+name, used[before[name]], true)
+	}
+}
+
+func TestOpenRefusesAnotherLayout(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	must(t, os.MkdirAll(filepath.Join(h.root, "v99", "maps"), 0o700))
+	_, err := loader.Open(h.root, loader.Config{})
+	if !errors.Is(err, loader.ErrLayout) {
+		t.Fatalf("%v, want ErrLayout", err)
+	}
+	for _, part := range []string{filepath.Join(h.root, "v99"), "v1", "sluice system reset"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(h.root, "v1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("v1 was made beside it: %v", err)
+	}
+	must(t, os.RemoveAll(filepath.Join(h.root, "v99")))
+	h.open("")
+}
+
+// A map that has changed without a new layout number is not used either.
+func TestOpenRefusesAMapThatDiffers(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	must(t, os.MkdirAll(filepath.Dir(h.mapPin("uplinks")), 0o700))
+	other, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 8})
+	must(t, err)
+	defer other.Close()
+	must(t, other.Pin(h.mapPin("uplinks")))
+	_, err = loader.Open(h.root, loader.Config{})
+	if !errors.Is(err, loader.ErrLayout) || !strings.Contains(err.Error(), "uplinks") || !strings.Contains(err.Error(), "sluice system reset") {
+		t.Errorf("%v, want ErrLayout, the map and what to do", err)
+	}
+}
+
+func TestOpenRefusesAnUnknownMode(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	_, err := loader.Open(h.root, loader.Config{Attach: "xdp"})
+	if err == nil || !strings.Contains(err.Error(), `"xdp" is neither tcx nor clsact`) {
+		t.Error(err)
+	}
+}
+
+func TestOpenWithoutADirectory(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	missing := filepath.Join(h.root, "no", "such")
+	if _, err := loader.Open(missing, loader.Config{}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Error(err)
+	}
+}
