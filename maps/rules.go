@@ -22,6 +22,9 @@ func (m *Maps) SetRule(index uint32, r Rule) error {
 	if old, ok := m.rules[index]; ok && old == r {
 		return nil
 	}
+	if err := m.checkChain(index, r); err != nil {
+		return err
+	}
 	if err := m.clearRule(index); err != nil {
 		return err
 	}
@@ -33,13 +36,24 @@ func (m *Maps) SetRule(index uint32, r Rule) error {
 		return nil
 	}
 	m.rules[index] = r
-	group := m.overlapping(index)
-	if len(group) > datapath.MaxRuleChain {
-		delete(m.rules, index)
-		return fmt.Errorf("%w: at most %d host addresses can publish port %d", ErrChain, datapath.MaxRuleChain, r.First)
-	}
-	if err := m.writeGroup(group); err != nil {
+	if err := m.writeGroup(m.overlapping(index)); err != nil {
 		return errors.Join(err, m.clearRule(index))
+	}
+	return nil
+}
+
+// checkChain refuses a rule that would make a chain longer than the datapath
+// walks, before anything of the index's old rule is touched.
+func (m *Maps) checkChain(index uint32, r Rule) error {
+	old, replaces := m.rules[index]
+	m.rules[index] = r
+	group := m.overlapping(index)
+	delete(m.rules, index)
+	if replaces {
+		m.rules[index] = old
+	}
+	if len(group) > datapath.MaxRuleChain {
+		return fmt.Errorf("%w: at most %d host addresses can publish port %d", ErrChain, datapath.MaxRuleChain, r.First)
 	}
 	return nil
 }
@@ -79,30 +93,39 @@ func (m *Maps) clearRule(index uint32) error {
 	return m.put("rule_counts", index, make([]datapath.RuleCounters, cpus))
 }
 
-// unlink chains what shared ports with a removed rule anew and frees the ports
-// that nobody else has.
+// unlink takes a removed rule out of the chain that it shared with rest, which
+// may fall apart by that, and frees the ports that nobody else has. Ports come
+// first and links after them from the head on, so that whoever walks meanwhile
+// finds every rule of rest by the old links.
 func (m *Maps) unlink(removed Rule, rest []uint32) error {
-	sharers := slices.Clone(rest)
-	for len(rest) > 0 {
-		group := m.overlapping(rest[0])
-		if err := m.writeGroup(group); err != nil {
-			return err
+	head, next := map[uint32]uint32{}, map[uint32]uint32{}
+	for _, index := range rest {
+		chain := m.chain(m.overlapping(index))
+		head[index] = chain[0]
+		if i := slices.Index(chain, index) + 1; i < len(chain) {
+			next[index] = chain[i]
 		}
-		rest = slices.DeleteFunc(rest, func(i uint32) bool { return slices.Contains(group, i) })
 	}
 	heads := make([]uint32, int(removed.Last)-int(removed.First)+1)
-	for port := range heads {
-		for _, index := range sharers {
-			if m.rules[index].covers(removed.First + uint16(port)) {
-				heads[port] = m.chain(m.overlapping(index))[0]
-				break
-			}
+	for _, index := range rest {
+		r := m.rules[index]
+		if err := m.leadPorts(r, head[index]); err != nil {
+			return err
+		}
+		for port := max(int(r.First), int(removed.First)); port <= min(int(r.Last), int(removed.Last)); port++ {
+			heads[port-int(removed.First)] = head[index]
 		}
 	}
-	return m.writePorts(removed.Protocol, removed.First, heads)
+	if err := m.writePorts(removed.Protocol, removed.First, heads); err != nil {
+		return err
+	}
+	for _, index := range m.chain(rest) {
+		if err := m.writeRule(index, m.rules[index], next[index]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
-
-func (r Rule) covers(port uint16) bool { return port >= r.First && port <= r.Last }
 
 func (r Rule) overlaps(other Rule) bool {
 	return r.Kind == RulePublish && other.Kind == RulePublish && r.Protocol == other.Protocol &&
@@ -141,29 +164,33 @@ func (m *Maps) chain(group []uint32) []uint32 {
 }
 
 // writeGroup links rules that share ports into one chain, and lets each of
-// their ports lead to its head; a rule's own range then decides.
+// their ports lead to its head; a rule's own range then decides. Links come
+// first, from the end on, so that whoever walks meanwhile from an old head
+// finds what was there before.
 func (m *Maps) writeGroup(group []uint32) error {
 	ordered := m.chain(group)
-	for i, index := range ordered {
-		next := uint32(0)
-		if i+1 < len(ordered) {
-			next = ordered[i+1]
-		}
+	next := uint32(0)
+	for _, index := range slices.Backward(ordered) {
 		if err := m.writeRule(index, m.rules[index], next); err != nil {
 			return err
 		}
+		next = index
 	}
 	for _, index := range ordered {
-		r := m.rules[index]
-		heads := make([]uint32, int(r.Last)-int(r.First)+1)
-		for i := range heads {
-			heads[i] = ordered[0]
-		}
-		if err := m.writePorts(r.Protocol, r.First, heads); err != nil {
+		if err := m.leadPorts(m.rules[index], ordered[0]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leadPorts lets each host port of a rule lead to the head of a chain.
+func (m *Maps) leadPorts(r Rule, head uint32) error {
+	heads := make([]uint32, int(r.Last)-int(r.First)+1)
+	for i := range heads {
+		heads[i] = head
+	}
+	return m.writePorts(r.Protocol, r.First, heads)
 }
 
 func (m *Maps) writeRule(index uint32, r Rule, next uint32) error {

@@ -1,0 +1,177 @@
+package maps_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	maputil "maps"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/maps"
+)
+
+// The model's world is small, so that rules meet often.
+const (
+	modelFirstPort = 1000
+	modelPorts     = 18
+	modelIndices   = 32
+	modelSteps     = 100
+)
+
+var (
+	modelAddrs = []string{"0.0.0.0", "192.0.2.1", "192.0.2.2", "198.51.100.1"}
+	// what packets are sent to; the last has no rule of its own
+	modelTargets = []netip.Addr{ip("192.0.2.1"), ip("192.0.2.2"), ip("198.51.100.1"), ip("203.0.113.1")}
+)
+
+// model says, without chains, what the maps must say.
+type model struct {
+	rules       map[uint32]maps.Rule
+	generations map[uint32]uint32
+}
+
+func covers(r maps.Rule, protocol uint8, port uint16) bool {
+	return r.Protocol == protocol && r.First <= port && port <= r.Last
+}
+
+// meets is the rule for a packet: the first for its address, else the first
+// for every address.
+func (m model) meets(protocol uint8, addr netip.Addr, port uint16) uint32 {
+	indices := slices.Sorted(maputil.Keys(m.rules))
+	for _, wanted := range []netip.Addr{addr, netip.IPv4Unspecified()} {
+		for _, index := range indices {
+			if r := m.rules[index]; covers(r, protocol, port) && r.HostAddr == wanted {
+				return index
+			}
+		}
+	}
+	return 0
+}
+
+// fits reports whether the rules that share ports with the one at index,
+// directly or by way of others, are few enough for a chain.
+func (m model) fits(index uint32) bool {
+	reached := map[uint32]bool{index: true}
+	for grown := true; grown; {
+		grown = false
+		for a, ruleA := range m.rules {
+			for b, ruleB := range m.rules {
+				shares := ruleA.Protocol == ruleB.Protocol && ruleA.First <= ruleB.Last && ruleB.First <= ruleA.Last
+				if reached[a] && !reached[b] && shares {
+					reached[b], grown = true, true
+				}
+			}
+		}
+	}
+	return len(reached) <= datapath.MaxRuleChain
+}
+
+func (m model) clear(index uint32) {
+	if _, ok := m.rules[index]; ok {
+		delete(m.rules, index)
+		m.generations[index]++
+	}
+}
+
+// set reports whether the rule is one that the maps must take.
+func (m model) set(index uint32, r maps.Rule) bool {
+	old, replaces := m.rules[index]
+	if replaces && old == r {
+		return true
+	}
+	m.rules[index] = r
+	if !m.fits(index) {
+		delete(m.rules, index)
+		if replaces {
+			m.rules[index] = old
+		}
+		return false
+	}
+	if replaces {
+		m.generations[index]++
+	}
+	return true
+}
+
+// compare looks every port up as the datapath would.
+func (m model) compare(k *kernel, step string) {
+	k.t.Helper()
+	rules := first[datapath.Rule](k, "rules", modelIndices+1)
+	ruleAt := func(index uint32) datapath.Rule { return rules[index] }
+	for _, protocol := range []uint8{tcp, udp} {
+		heads := first[uint32](k, portsMap(protocol), modelFirstPort+modelPorts+1)
+		for port := uint16(modelFirstPort - 1); port <= modelFirstPort+modelPorts; port++ {
+			for _, addr := range modelTargets {
+				got, want := walk(heads[port], ruleAt, addr, port), m.meets(protocol, addr, port)
+				if got != want {
+					k.t.Fatalf("%s: protocol %d, %s:%d meets rule %d, want %d", step, protocol, addr, port, got, want)
+				}
+			}
+		}
+	}
+	for index, rule := range rules {
+		if got, want := rule.Generation, m.generations[uint32(index)]; got != want {
+			k.t.Fatalf("%s: generation %d of rule %d, want %d", step, got, index, want)
+		}
+	}
+}
+
+func randomRule(random *rand.Rand) maps.Rule {
+	first := modelFirstPort + random.IntN(modelPorts)
+	last := min(first+random.IntN(1+random.IntN(8)), modelFirstPort+modelPorts-1)
+	protocol := []uint8{tcp, udp}[random.IntN(2)]
+	return publish(protocol, modelAddrs[random.IntN(len(modelAddrs))], uint16(first), uint16(last))
+}
+
+// TestRulesAgreeWithTheModel sets and clears rules at random, and after every
+// step asks the maps and the model which rule each packet meets.
+func TestRulesAgreeWithTheModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, 0))
+			k := newKernel(t)
+			m := model{map[uint32]maps.Rule{}, map[uint32]uint32{}}
+			refused := 0
+			for i := range modelSteps {
+				index := uint32(1 + random.IntN(modelIndices))
+				step := fmt.Sprintf("step %d: clear %d", i, index)
+				switch random.IntN(8) {
+				case 0:
+					k.reopen()
+					step = fmt.Sprintf("step %d: reopen", i)
+				case 1, 2:
+					must(t, k.ClearRule(index))
+					m.clear(index)
+				default:
+					rule := randomRule(random)
+					step = fmt.Sprintf("step %d: set %d %+v", i, index, rule)
+					err := k.SetRule(index, rule)
+					switch fits := m.set(index, rule); {
+					case fits && err != nil:
+						t.Fatalf("%s: %v", step, err)
+					case !fits && !errors.Is(err, maps.ErrChain):
+						t.Fatalf("%s: %v, want ErrChain", step, err)
+					case !fits:
+						refused++
+					}
+				}
+				m.compare(k, step)
+			}
+			if refused == 0 || refused > modelSteps/2 {
+				t.Errorf("%d of %d steps were refused: the model's world has the wrong size", refused, modelSteps)
+			}
+			for index := range m.rules {
+				must(t, k.ClearRule(index))
+			}
+			if used := k.usedPorts(tcp) + k.usedPorts(udp); used != 0 {
+				t.Errorf("%d ports lead somewhere at the end", used)
+			}
+		})
+	}
+}
