@@ -28,7 +28,8 @@ type CreateContainer struct {
 	OpenStdin  bool
 	Tty        bool
 	HostConfig HostConfig
-	IPAddress  string `json:",omitempty"` // requested address; "" for the lowest free one
+	IPAddress  string   `json:",omitempty"` // requested address; "" for the lowest free one
+	Aliases    []string `json:",omitempty"` // in the network, shared with other containers
 }
 
 // HostConfig is the part of a container's configuration that concerns the host.

@@ -16,7 +16,7 @@ import (
 type containerOptions struct {
 	name, hostname, network, workdir, ip, rootfs string
 	publish, env, envFiles, hosts, dns           []string
-	capAdd, capDrop                              []string
+	capAdd, capDrop, aliases                     []string
 	remove, interactive, tty, privileged         bool
 }
 
@@ -26,6 +26,7 @@ func (o *containerOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "name of the container")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "host name inside; the short ID by default")
 	f.StringVar(&o.network, "network", "bridge", "network to join: a name or ID, host, or none")
+	f.StringArrayVar(&o.aliases, "network-alias", nil, "name in the network that containers can share: connections to it go to them in turn")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "working directory inside")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address in the network; the lowest free one by default")
 	f.StringVar(&o.rootfs, "rootfs", "", "directory with the container's files; the host's by default")
@@ -41,8 +42,11 @@ func (o *containerOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.tty, "tty", "t", false, "accepted; there are no terminals yet")
 	f.BoolVar(&o.privileged, "privileged", false, "keep every capability")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "net" {
+		switch name {
+		case "net":
 			name = "network"
+		case "net-alias":
+			name = "network-alias"
 		}
 		return pflag.NormalizedName(name)
 	})
@@ -70,6 +74,7 @@ func (o *containerOptions) body(env *Env, cmd []string) (api.CreateContainer, er
 		OpenStdin:  o.interactive,
 		Tty:        o.tty,
 		IPAddress:  o.ip,
+		Aliases:    o.aliases,
 		HostConfig: api.HostConfig{
 			NetworkMode: o.network,
 			Publish:     o.publish,

@@ -17,6 +17,8 @@ import (
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
+var validAlias = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*$`)
+
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 // Create validates a container and records it. Nothing runs yet.
@@ -98,6 +100,9 @@ func (r *Record) readNetworking(network engine.Network) error {
 		}
 		r.Requested = addr
 	}
+	if err := validateAliases(r.Config.Aliases, network); err != nil {
+		return err
+	}
 	if network.Driver == engine.DriverBridge {
 		return nil
 	}
@@ -108,6 +113,19 @@ func (r *Record) readNetworking(network engine.Network) error {
 		return apierr.BadParameter("network %s reaches nothing: -p needs a bridge network", network.Name)
 	}
 	r.Ports = nil // as Docker: on the host's network there is nothing to publish
+	return nil
+}
+
+// validateAliases refuses what no resolver would ask for.
+func validateAliases(aliases []string, network engine.Network) error {
+	if len(aliases) > 0 && network.Predefined() {
+		return apierr.BadParameter("network-scoped alias is supported only for containers in user defined networks, and %s is there from the start", network.Name)
+	}
+	for _, alias := range aliases {
+		if len(alias) > 253 || !validAlias.MatchString(alias) {
+			return apierr.BadParameter("invalid network alias %q: letters, digits, \"-\", \"_\" and single dots between them make one", alias)
+		}
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/sluice-net/sluice/internal/api"
@@ -142,7 +143,9 @@ func endpointSettings(r Record, network engine.Network, endpoint engine.Endpoint
 		return settings
 	}
 	settings.EndpointID = endpoint.ID
-	settings.Aliases = endpoint.Aliases
+	if !network.Predefined() {
+		settings.Aliases = append(slices.Clone(endpoint.Aliases), r.ShortID())
+	}
 	settings.Gateway = network.Gateway.String()
 	settings.IPAddress = endpoint.Address.String()
 	settings.IPPrefixLen = network.Subnet.Bits()

@@ -98,9 +98,9 @@ func (m *Manager) endpointRequest(r Record, network engine.Network) engine.Endpo
 		Address:   r.Requested,
 		Ports:     r.Ports,
 	}
-	// Only networks that the user made have aliases.
+	// Only networks that the user made have names.
 	if !network.Predefined() {
-		req.Aliases = []string{r.ShortID()}
+		req.Names, req.Aliases = []string{r.Name, r.ShortID()}, r.Config.Aliases
 	}
 	return req
 }

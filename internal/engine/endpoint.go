@@ -16,7 +16,8 @@ type EndpointRequest struct {
 	Sandbox   string     // path of a network namespace
 	Device    string     // name inside the sandbox, usually eth0
 	Address   netip.Addr // zero for the lowest free one
-	Aliases   []string
+	Names     []string   // of this endpoint alone
+	Aliases   []string   // which other endpoints of the network may have too
 	// Ports are to be published: Rule is 0, and First may be 0, or First to
 	// Last a range to choose one port from (see PublishedPort.TargetLast).
 	Ports []PublishedPort
@@ -71,6 +72,7 @@ func (e *Engine) intendEndpoint(req EndpointRequest) (Network, Endpoint, error) 
 		Device:     req.Device,
 		HostDevice: hostDevice,
 		Requested:  req.Address,
+		Names:      req.Names,
 		Aliases:    req.Aliases,
 		Index:      index[0],
 		Ports:      ports,

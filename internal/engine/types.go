@@ -45,8 +45,9 @@ type Endpoint struct {
 	Address    netip.Addr
 	Requested  netip.Addr // the address asked for; zero when it was chosen
 	MAC        net.HardwareAddr
-	Aliases    []string
-	Index      uint32 // its number in the datapath, from 1
+	Names      []string // that resolve to the address: a container's name and short ID
+	Aliases    []string // the user's own, which endpoints of the network can share
+	Index      uint32   // its number in the datapath, from 1
 	Ports      []PublishedPort
 }
 
