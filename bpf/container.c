@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Hook `container`: the host side of a container's veth, ingress: all that a
- * container sends. Order: source checks; a flow; the own network; a published
- * port of the host; the host itself; another network; the outside.
+ * container sends. Order: source checks; a neighbour, when the sender has no
+ * flows with it; a flow; a neighbour or an alias; a published port of the host;
+ * the host itself; another network; the outside.
  */
-#include "translate.h"
+#include "alias.h"
 #include "ipv6.h"
 
 struct sender {
@@ -41,6 +42,8 @@ static __always_inline int container_arp(struct packet *p, const struct sender *
 	/* A sender of zero only asks whether an address is in use (RFC 5227). */
 	if (arp->sender && arp->sender != s->endpoint->addr4)
 		return drop(p, REASON_SPOOFED_ARP);
+	if (arp->op == bpf_htons(ARP_REQUEST) && vip4(arp->target))
+		return answer_arp(p);
 	return VERDICT_PASS;
 }
 
@@ -55,16 +58,31 @@ static __always_inline bool broadcast_or_multicast(const struct packet *p, const
 	       p->key.dst == (s->network->subnet4 | ~s->network->mask4);
 }
 
-static __always_inline int to_neighbour(struct packet *p)
+/* The index of the endpoint that has the destination address, or NULL. */
+static __always_inline __u32 *neighbour(const struct packet *p)
 {
 	__be32 dst = p->key.dst;
-	__u32 *index = bpf_map_lookup_elem(&endpoints4, &dst);
-	struct endpoint *endpoint;
 
-	if (!index)
-		return drop(p, REASON_NO_ENDPOINT);
-	endpoint = receiver(p, *index);
+	return bpf_map_lookup_elem(&endpoints4, &dst);
+}
+
+static __always_inline int to_neighbour(struct packet *p, __u32 index)
+{
+	struct endpoint *endpoint = receiver(p, index);
+
 	return endpoint ? deliver(p, endpoint) : VERDICT_DROP;
+}
+
+/* Inside the own network, without a flow: a neighbour, or an alias's members. */
+static __always_inline int to_own_network(struct packet *p, const struct sender *s)
+{
+	__u32 *index = neighbour(p);
+	struct vip *vip;
+
+	if (index)
+		return to_neighbour(p, *index);
+	vip = vip4(p->key.dst);
+	return vip ? balance4(p, vip, s->index) : drop(p, REASON_NO_ENDPOINT);
 }
 
 static __always_inline int masquerade(struct packet *p, const struct sender *s)
@@ -91,6 +109,7 @@ static __always_inline int masquerade(struct packet *p, const struct sender *s)
 	if (!flow->src)
 		return drop(p, REASON_NO_SOURCE);
 	flow_begin(&flow->head, s->index, s->network->rule);
+	flow->head.hops = 1;
 	flow->head.target = TARGET_OUTSIDE;
 	flow->head.back_target = TARGET_ENDPOINT;
 	flow->head.back_zone = ZONE_OUTSIDE;
@@ -122,6 +141,7 @@ static __always_inline bool address_of_host(const struct packet *p, const struct
 static __always_inline int container_ipv4(struct packet *p, const struct sender *s)
 {
 	struct flow4 *flow;
+	__u32 *index;
 	bool own;
 
 	if (!parse_ipv4(p))
@@ -134,13 +154,17 @@ static __always_inline int container_ipv4(struct packet *p, const struct sender 
 		return VERDICT_PASS;
 	p->key.zone = s->endpoint->network;
 	own = in_own_network(p, s);
-	if (p->has_ports && (!own || s->endpoint->flags & ENDPOINT_TRANSLATED)) {
-		flow = flow_find4(p);
-		if (flow)
-			return follow4(p, flow);
+	/* Nobody whom others reach by translation: a neighbour's packets have no flow. */
+	if (own && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
+		index = neighbour(p);
+		if (index)
+			return to_neighbour(p, *index);
 	}
+	flow = p->has_ports ? flow_find4(p) : NULL;
+	if (flow)
+		return follow4(p, flow);
 	if (own)
-		return to_neighbour(p);
+		return to_own_network(p, s);
 	if (address_of_host(p, s))
 		return to_host(p, s);
 	if (address_of_a_network(p->key.dst))

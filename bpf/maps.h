@@ -37,6 +37,10 @@ MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, MAX_RULES);
 MAP_UNALLOCATED(devices, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_ENDPOINTS);
 MAP_UNALLOCATED(endpoints4, BPF_MAP_TYPE_HASH, __be32, __u32, MAX_ENDPOINTS);
 
+/* An alias's address to its members; where each alias is in its turn. */
+MAP_UNALLOCATED(vips4, BPF_MAP_TYPE_HASH, __be32, struct vip, MAX_ALIASES);
+MAP(alias_turns, BPF_MAP_TYPE_ARRAY, __u32, struct turns, MAX_ALIASES);
+
 /* Port, in host byte order, to the index of the first rule on it. */
 MAP(ports_tcp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);
 MAP(ports_udp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);

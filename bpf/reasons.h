@@ -29,7 +29,8 @@ enum reason {
 	REASON_CONNTRACK_INSERT = 23, /* the conntrack table took no new flow */
 	REASON_REWRITE = 24, /* the kernel refused to change the packet */
 	REASON_IPV6_DISABLED = 25, /* IPv6 from a network that has none */
-	REASONS = 26,
+	REASON_NO_MEMBER = 26, /* an alias none of whose members is up */
+	REASONS = 27,
 };
 
 #endif

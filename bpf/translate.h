@@ -6,18 +6,12 @@
 #include "leave.h"
 #include "snat.h"
 
-/* A packet that changes networks is one hop further. */
-static __always_inline bool takes_hop(const struct flow_head *flow)
-{
-	return flow->target != TARGET_STACK && flow->back_target != TARGET_STACK;
-}
-
 /* follow4 translates a packet of a flow and sends it where the flow leads. */
 static __always_inline int follow4(struct packet *p, const struct flow4 *flow)
 {
 	__u8 target = flow->head.target;
 	__u32 index = target == TARGET_PEER ? flow->head.peer : flow->head.endpoint;
-	bool hop = takes_hop(&flow->head);
+	__u8 hops = flow->head.hops;
 	struct endpoint *endpoint = NULL;
 	struct bpf_fib_lookup fib;
 	__u32 rule = flow->head.rule;
@@ -25,7 +19,7 @@ static __always_inline int follow4(struct packet *p, const struct flow4 *flow)
 
 	if (p->fragment)
 		return drop(p, REASON_FRAGMENT);
-	if (hop && p->ttl <= 1)
+	if (hops && p->ttl <= hops)
 		return drop(p, REASON_TTL_EXCEEDED);
 	if (target == TARGET_OUTSIDE) {
 		reason = route_ipv4(p, flow->src, flow->dst, false, &fib);
@@ -38,7 +32,7 @@ static __always_inline int follow4(struct packet *p, const struct flow4 *flow)
 		if (!endpoint)
 			return VERDICT_DROP;
 	}
-	if (!rewrite_ipv4(p, flow, hop))
+	if (!rewrite_ipv4(p, flow, hops))
 		return drop(p, REASON_REWRITE);
 	count_translated(rule, p->length);
 	if (target == TARGET_OUTSIDE)
@@ -150,6 +144,7 @@ static __always_inline int publish4(struct packet *p, const struct rule *rule, _
 	if (!network)
 		return drop(p, REASON_NO_ENDPOINT);
 	flow_begin(&flow->head, owner, index);
+	flow->head.hops = 1;
 	flow->head.target = TARGET_ENDPOINT;
 	flow->head.back_target = peer ? TARGET_PEER : TARGET_OUTSIDE;
 	flow->head.back_zone = endpoint->network;

@@ -14,6 +14,8 @@
 #define MAX_ENDPOINTS 16384
 #define MAX_RULES 16384
 #define MAX_RULE_CHAIN 8
+#define MAX_ALIASES 4096
+#define MAX_ALIAS_MEMBERS 256
 #define SNAT_CURSORS 4096
 #define EVENT_BYTES 96
 
@@ -71,7 +73,8 @@ struct flow_head {
 	__u8 target;      /* enum flow_target, of this half */
 	__u8 back_target; /* of the other half */
 	__u16 back_zone;  /* the zone in the other half's key */
-	__u16 reserved;
+	__u8 hops;        /* what each packet loses of its TTL: 1 where it changes networks */
+	__u8 reserved;
 	/* The endpoint that the flow belongs to: the one that is masqueraded or
 	 * published. Its generation, when raised, ends the flow. */
 	__u32 endpoint;
@@ -132,6 +135,7 @@ struct network {
 
 #define RULE_MASQUERADE 1
 #define RULE_PUBLISH 2
+#define RULE_ALIAS 3
 
 struct rule {
 	__u32 generation;
@@ -155,6 +159,21 @@ struct rule_counters {
 	__u64 flow_bytes;
 	__u64 packets; /* every translated packet, both directions */
 	__u64 bytes;
+};
+
+/* Who takes the connections to an alias's address, in turn. Replaced whole. */
+struct vip {
+	__u32 alias; /* its slot of alias_turns */
+	__u32 rule;
+	__u16 network;
+	__u16 count;
+	__u32 members[MAX_ALIAS_MEMBERS]; /* endpoints' indexes */
+};
+
+/* How many connections an alias has handed out: the turn goes on when members change. */
+struct turns {
+	__u64 turn4;
+	__u64 turn6;
 };
 
 /* Which host addresses are ours; network is that of a gateway, else 0. */

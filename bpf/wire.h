@@ -13,6 +13,9 @@
 #define ETH_P_ARP 0x0806
 #define ETH_P_IPV6 0x86DD
 
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17

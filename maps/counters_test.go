@@ -83,7 +83,7 @@ func TestEntries(t *testing.T) {
 	must(t, err)
 	want := map[string]int{
 		"flows4": 2, "flows6": 0, "devices": 1, "endpoints4": 1, "host_addrs4": 0,
-		"uplinks": 0, "subnets4": 1, "subnets6": 0, "socket_origins": 0,
+		"uplinks": 0, "subnets4": 1, "subnets6": 0, "socket_origins": 0, "vips4": 0,
 	}
 	equal(t, "hash maps", len(counts), len(want))
 	for name, n := range want {

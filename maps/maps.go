@@ -25,7 +25,7 @@ func New(byName map[string]*ebpf.Map) (*Maps, error) {
 	m := &Maps{byName: byName, rules: map[uint32]Rule{}}
 	for _, name := range []string{
 		"flows4", "networks", "endpoints", "rules", "devices", "endpoints4", "ports_tcp", "ports_udp",
-		"host_addrs4", "uplinks", "subnets4", "rule_counts", "packet_counts", "drop_counts",
+		"host_addrs4", "uplinks", "vips4", "alias_turns", "subnets4", "rule_counts", "packet_counts", "drop_counts",
 	} {
 		if byName[name] == nil {
 			return nil, fmt.Errorf("map %s is missing", name)

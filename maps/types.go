@@ -39,12 +39,13 @@ type RuleKind uint8
 const (
 	RuleMasquerade RuleKind = 1
 	RulePublish    RuleKind = 2
+	RuleAlias      RuleKind = 3
 )
 
 // Rule is one line of `sluice nat`.
 type Rule struct {
 	Kind    RuleKind
-	Network uint16 // masquerade: whose traffic
+	Network uint16 // masquerade: whose traffic; alias: whose address
 
 	// Published ports: host ports First to Last of HostAddr (unspecified
 	// for every address) lead to Endpoint's ports from Target on.

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bridgeMapAliasTurns            = "alias_turns"
 	bridgeMapDevices               = "devices"
 	bridgeMapDropCounts            = "drop_counts"
 	bridgeMapEndpoints             = "endpoints"
@@ -35,6 +36,7 @@ const (
 	bridgeMapSubnets4              = "subnets4"
 	bridgeMapSubnets6              = "subnets6"
 	bridgeMapUplinks               = "uplinks"
+	bridgeMapVips4                 = "vips4"
 	bridgeProgBridgeEgress         = "bridge_egress"
 	bridgeVarDryRun                = "dry_run"
 	bridgeVarFibIfindex            = "fib_ifindex"
@@ -100,6 +102,7 @@ type bridgeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bridgeMapSpecs struct {
+	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -119,6 +122,7 @@ type bridgeMapSpecs struct {
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 }
 
 // bridgeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -160,6 +164,7 @@ func (o *bridgeObjects) Close() error {
 //
 // It can be passed to loadBridgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bridgeMaps struct {
+	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -179,10 +184,12 @@ type bridgeMaps struct {
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
+	Vips4         *ebpf.Map `ebpf:"vips4"`
 }
 
 func (m *bridgeMaps) Close() error {
 	return _BridgeClose(
+		m.AliasTurns,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -202,6 +209,7 @@ func (m *bridgeMaps) Close() error {
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
+		m.Vips4,
 	)
 }
 

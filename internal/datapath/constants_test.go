@@ -31,6 +31,8 @@ func TestConstants(t *testing.T) {
 		"ZONE_HOST":           datapath.ZoneHost,
 		"RULE_MASQUERADE":     datapath.RuleMasquerade,
 		"RULE_PUBLISH":        datapath.RulePublish,
+		"RULE_ALIAS":          datapath.RuleAlias,
+		"MAX_ALIAS_MEMBERS":   datapath.MaxAliasMembers,
 		"MAX_RULE_CHAIN":      datapath.MaxRuleChain,
 		"FLOW_REPLIED":        flowReplied,
 		"FLOW_CONFIRMED":      flowConfirmed,

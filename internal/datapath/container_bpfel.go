@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	containerMapAliasTurns            = "alias_turns"
 	containerMapDevices               = "devices"
 	containerMapDropCounts            = "drop_counts"
 	containerMapEndpoints             = "endpoints"
@@ -35,6 +36,7 @@ const (
 	containerMapSubnets4              = "subnets4"
 	containerMapSubnets6              = "subnets6"
 	containerMapUplinks               = "uplinks"
+	containerMapVips4                 = "vips4"
 	containerProgContainerIngress     = "container_ingress"
 	containerVarDryRun                = "dry_run"
 	containerVarFibIfindex            = "fib_ifindex"
@@ -100,6 +102,7 @@ type containerProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type containerMapSpecs struct {
+	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -119,6 +122,7 @@ type containerMapSpecs struct {
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 }
 
 // containerVariableSpecs contains global variables before they are loaded into the kernel.
@@ -160,6 +164,7 @@ func (o *containerObjects) Close() error {
 //
 // It can be passed to loadContainerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type containerMaps struct {
+	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -179,10 +184,12 @@ type containerMaps struct {
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
+	Vips4         *ebpf.Map `ebpf:"vips4"`
 }
 
 func (m *containerMaps) Close() error {
 	return _ContainerClose(
+		m.AliasTurns,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -202,6 +209,7 @@ func (m *containerMaps) Close() error {
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
+		m.Vips4,
 	)
 }
 

@@ -37,12 +37,12 @@ func TestHairpin(t *testing.T) {
 
 		flow := f.flow(keyOf(test.sent, test.sender.network))
 		expectEqual(t, name+", forward half", withoutTimes(flow), halfOf(inside, datapath.FlowHead{
-			State: flowReplied, Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer,
+			State: flowReplied, Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer, Hops: 1,
 			BackZone: networkOne, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
 		}))
 		flow = f.flow(keyOf(answer, networkOne))
 		expectEqual(t, name+", reply half", withoutTimes(flow), halfOf(back, datapath.FlowHead{
-			State: flowReplied, Direction: directionReply, Target: targetPeer, BackTarget: targetEndpoint,
+			State: flowReplied, Direction: directionReply, Target: targetPeer, BackTarget: targetEndpoint, Hops: 1,
 			BackZone: test.sender.network, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
 		}))
 	}

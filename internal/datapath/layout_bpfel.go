@@ -66,7 +66,8 @@ type layoutFlowHead struct {
 	Target             uint8
 	BackTarget         uint8
 	BackZone           uint16
-	Reserved           uint16
+	Hops               uint8
+	Reserved           uint8
 	Endpoint           uint32
 	EndpointGeneration uint32
 	Peer               uint32
@@ -191,6 +192,12 @@ type layoutSubnetKey6 struct {
 	Addr      [16]uint8
 }
 
+type layoutTurns struct {
+	_     structs.HostLayout
+	Turn4 uint64
+	Turn6 uint64
+}
+
 type layoutUplink struct {
 	_     structs.HostLayout
 	Addr4 uint32
@@ -206,10 +213,20 @@ const (
 	layoutVerdictVERDICTS         layoutVerdict = 3
 )
 
+type layoutVip struct {
+	_       structs.HostLayout
+	Alias   uint32
+	Rule    uint32
+	Network uint16
+	Count   uint16
+	Members [256]uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	layoutMapAliasTurns    = "alias_turns"
 	layoutMapDevices       = "devices"
 	layoutMapDropCounts    = "drop_counts"
 	layoutMapEndpoints     = "endpoints"
@@ -229,6 +246,7 @@ const (
 	layoutMapSubnets4      = "subnets4"
 	layoutMapSubnets6      = "subnets6"
 	layoutMapUplinks       = "uplinks"
+	layoutMapVips4         = "vips4"
 	layoutVarEventType     = "event_type"
 	layoutVarFlowHeadType  = "flow_head_type"
 	layoutVarHookType      = "hook_type"
@@ -284,6 +302,7 @@ type layoutProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type layoutMapSpecs struct {
+	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -303,6 +322,7 @@ type layoutMapSpecs struct {
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 }
 
 // layoutVariableSpecs contains global variables before they are loaded into the kernel.
@@ -336,6 +356,7 @@ func (o *layoutObjects) Close() error {
 //
 // It can be passed to loadLayoutObjects or ebpf.CollectionSpec.LoadAndAssign.
 type layoutMaps struct {
+	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -355,10 +376,12 @@ type layoutMaps struct {
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
+	Vips4         *ebpf.Map `ebpf:"vips4"`
 }
 
 func (m *layoutMaps) Close() error {
 	return _LayoutClose(
+		m.AliasTurns,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -378,6 +401,7 @@ func (m *layoutMaps) Close() error {
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
+		m.Vips4,
 	)
 }
 

@@ -77,11 +77,11 @@ func masqueraded(f *fixture, sent, left frame, state uint8) map[datapath.FlowKey
 	answer, back := left.answer(remote, 0), sent.answer(remote, 0)
 	return map[datapath.FlowKey4]datapath.Flow4{
 		keyOf(sent, networkOne): halfOf(left, datapath.FlowHead{
-			State: state, Direction: directionForward, Target: targetOutside, BackTarget: targetEndpoint,
+			State: state, Direction: directionForward, Target: targetOutside, BackTarget: targetEndpoint, Hops: 1,
 			BackZone: datapath.ZoneOutside, Endpoint: f.a.index, Rule: masqueradeOne,
 		}),
 		keyOf(answer, datapath.ZoneOutside): halfOf(back, datapath.FlowHead{
-			State: state, Direction: directionReply, Target: targetEndpoint, BackTarget: targetOutside,
+			State: state, Direction: directionReply, Target: targetEndpoint, BackTarget: targetOutside, Hops: 1,
 			BackZone: networkOne, Endpoint: f.a.index, Rule: masqueradeOne,
 		}),
 	}

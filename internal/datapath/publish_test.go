@@ -68,11 +68,11 @@ func TestPublished(t *testing.T) {
 func publishedFlows(f *fixture, sent, inside frame, rule uint32, state uint8) map[datapath.FlowKey4]datapath.Flow4 {
 	return map[datapath.FlowKey4]datapath.Flow4{
 		keyOf(sent, datapath.ZoneOutside): halfOf(inside, datapath.FlowHead{
-			State: state, Direction: directionForward, Target: targetEndpoint, BackTarget: targetOutside,
+			State: state, Direction: directionForward, Target: targetEndpoint, BackTarget: targetOutside, Hops: 1,
 			BackZone: networkOne, Endpoint: f.a.index, Rule: rule,
 		}),
 		keyOf(inside.answer(f.a.station, 0), networkOne): halfOf(sent.answer(f.a.station, 0), datapath.FlowHead{
-			State: state, Direction: directionReply, Target: targetOutside, BackTarget: targetEndpoint,
+			State: state, Direction: directionReply, Target: targetOutside, BackTarget: targetEndpoint, Hops: 1,
 			BackZone: datapath.ZoneOutside, Endpoint: f.a.index, Rule: rule,
 		}),
 	}

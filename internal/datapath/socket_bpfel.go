@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	socketMapAliasTurns            = "alias_turns"
 	socketMapDevices               = "devices"
 	socketMapDropCounts            = "drop_counts"
 	socketMapEndpoints             = "endpoints"
@@ -35,6 +36,7 @@ const (
 	socketMapSubnets4              = "subnets4"
 	socketMapSubnets6              = "subnets6"
 	socketMapUplinks               = "uplinks"
+	socketMapVips4                 = "vips4"
 	socketProgSocketBind4          = "socket_bind4"
 	socketProgSocketBind6          = "socket_bind6"
 	socketProgSocketConnect4       = "socket_connect4"
@@ -116,6 +118,7 @@ type socketProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type socketMapSpecs struct {
+	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -135,6 +138,7 @@ type socketMapSpecs struct {
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 }
 
 // socketVariableSpecs contains global variables before they are loaded into the kernel.
@@ -176,6 +180,7 @@ func (o *socketObjects) Close() error {
 //
 // It can be passed to loadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type socketMaps struct {
+	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -195,10 +200,12 @@ type socketMaps struct {
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
+	Vips4         *ebpf.Map `ebpf:"vips4"`
 }
 
 func (m *socketMaps) Close() error {
 	return _SocketClose(
+		m.AliasTurns,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -218,6 +225,7 @@ func (m *socketMaps) Close() error {
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
+		m.Vips4,
 	)
 }
 

@@ -16,6 +16,8 @@ type (
 	RuleCounters = layoutRuleCounters
 	HostAddr     = layoutHostAddr
 	Uplink       = layoutUplink
+	Vip          = layoutVip
+	Turns        = layoutTurns
 	SubnetKey4   = layoutSubnetKey4
 	SubnetKey6   = layoutSubnetKey6
 	SocketKey    = layoutSocketKey
@@ -34,8 +36,10 @@ const (
 
 	RuleMasquerade = 1
 	RulePublish    = 2
+	RuleAlias      = 3
 
-	MaxRuleChain = 8
+	MaxRuleChain    = 8
+	MaxAliasMembers = 256
 )
 
 // Hook is a place where packets meet the datapath, as packet_counts numbers it.

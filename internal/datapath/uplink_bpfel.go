@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	uplinkMapAliasTurns            = "alias_turns"
 	uplinkMapDevices               = "devices"
 	uplinkMapDropCounts            = "drop_counts"
 	uplinkMapEndpoints             = "endpoints"
@@ -35,6 +36,7 @@ const (
 	uplinkMapSubnets4              = "subnets4"
 	uplinkMapSubnets6              = "subnets6"
 	uplinkMapUplinks               = "uplinks"
+	uplinkMapVips4                 = "vips4"
 	uplinkProgUplinkIngress        = "uplink_ingress"
 	uplinkVarDryRun                = "dry_run"
 	uplinkVarFibIfindex            = "fib_ifindex"
@@ -100,6 +102,7 @@ type uplinkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uplinkMapSpecs struct {
+	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -119,6 +122,7 @@ type uplinkMapSpecs struct {
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 }
 
 // uplinkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -160,6 +164,7 @@ func (o *uplinkObjects) Close() error {
 //
 // It can be passed to loadUplinkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uplinkMaps struct {
+	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -179,10 +184,12 @@ type uplinkMaps struct {
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
+	Vips4         *ebpf.Map `ebpf:"vips4"`
 }
 
 func (m *uplinkMaps) Close() error {
 	return _UplinkClose(
+		m.AliasTurns,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -202,6 +209,7 @@ func (m *uplinkMaps) Close() error {
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
+		m.Vips4,
 	)
 }
 

@@ -29,6 +29,7 @@ const (
 	ConntrackInsert     Reason = 23 // the conntrack table took no new flow
 	Rewrite             Reason = 24 // the kernel refused to change the packet
 	Ipv6Disabled        Reason = 25 // IPv6 from a network that has none
+	NoMember            Reason = 26 // an alias none of whose members is up
 )
 
 var table = [...]struct{ name, description string }{
@@ -57,4 +58,5 @@ var table = [...]struct{ name, description string }{
 	23: {"conntrack-insert", "the conntrack table took no new flow"},
 	24: {"rewrite", "the kernel refused to change the packet"},
 	25: {"ipv6-disabled", "IPv6 from a network that has none"},
+	26: {"no-member", "an alias none of whose members is up"},
 }
