@@ -212,9 +212,12 @@ type CreateNetwork struct {
 	Name     string
 	Driver   string // "bridge"
 	Internal bool
-	IPAM     IPAM
-	Options  map[string]string
-	Labels   map[string]string
+	// AliasMode is "vip", an address per alias whose members take turns, or
+	// "dnsrr", the members' addresses in another order each time; "" for "vip".
+	AliasMode string `json:",omitempty"`
+	IPAM      IPAM
+	Options   map[string]string
+	Labels    map[string]string
 }
 
 // IPAM is a network's address configuration.
@@ -246,6 +249,7 @@ type Network struct {
 	EnableIPv6 bool
 	IPAM       IPAM
 	Internal   bool
+	AliasMode  string `json:",omitempty"` // "vip" or "dnsrr"; bridge networks have one
 	Attachable bool
 	Ingress    bool
 	Containers map[string]NetworkContainer
@@ -275,16 +279,16 @@ type PublishPortsResponse struct {
 
 // NATRule is one element of GET /v1/nat: one line of `sluice nat`.
 type NATRule struct {
-	Kind        string // "masquerade", "publish"
+	Kind        string // "masquerade", "publish", "alias"
 	Packets     uint64 // flows: their first packets, as iptables' nat table counts
 	Bytes       uint64
 	Protocol    string // "tcp", "udp", "all"
 	Source      string // prefix or "0.0.0.0/0"
 	Destination string // prefix, or "0.0.0.0/0"
 	Ports       string // "8080", "8000-8010" or ""
-	To          string // "172.17.0.2:80", or the network's name for masquerade
+	To          string // "172.17.0.2:80", "uplink", or an alias's members: "172.20.0.2,172.20.0.3"
 	Network     string
-	Container   string // name; "" for masquerade
+	Container   string // name; an alias's name; "" for masquerade
 	// Everything that the rule translated, both directions.
 	TotalPackets uint64
 	TotalBytes   uint64

@@ -46,6 +46,7 @@ func newNetworkCreate(env *Env) *cobra.Command {
 	f.StringVar(&subnet, "subnet", "", "subnet as ADDRESS/LENGTH; a free default pool without it")
 	f.StringVar(&gateway, "gateway", "", "the host's address in the subnet; its first one without it")
 	f.BoolVar(&body.Internal, "internal", false, "no way to the outside")
+	f.StringVar(&body.AliasMode, "alias-mode", "vip", "what a --network-alias resolves to: vip, one address whose members take turns,\nor dnsrr, the members' addresses in another order each time")
 	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver: NAME=VALUE")
 	f.StringArrayVar(&labels, "label", nil, "label: NAME=VALUE")
 	return c

@@ -19,6 +19,7 @@ type Engine interface {
 	Network(ref string) (engine.Network, error)
 	CreateEndpoint(ctx context.Context, req engine.EndpointRequest) (engine.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id string) error
+	DrainEndpoint(id string, drain bool) error
 	Endpoint(id string) (engine.Endpoint, error)
 	Endpoints(networkID string) []engine.Endpoint
 	Publish(ctx context.Context, id string, ports []engine.PublishedPort) ([]engine.PublishedPort, error)

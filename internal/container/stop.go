@@ -10,8 +10,9 @@ import (
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
-// Stop asks a container's command to end, and kills it after the timeout. One
-// that does not run is no error.
+// Stop asks a container's command to end, and kills it after the timeout. New
+// connections to its aliases go to others from the beginning on, and those that
+// it has can come to their end. One that does not run is no error.
 func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) error {
 	c, err := m.find(ref)
 	if err != nil {
@@ -21,6 +22,7 @@ func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) e
 	if done == nil {
 		return nil
 	}
+	m.drain(c, true)
 	if err := m.signal(c, sigterm); err != nil {
 		return err
 	}
@@ -30,7 +32,20 @@ func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) e
 	case <-time.After(timeout):
 		return m.kill(ctx, c, done)
 	case <-ctx.Done():
+		m.drain(c, false)
 		return ctx.Err()
+	}
+}
+
+// drain takes a container that still runs out of the turn of its aliases, or
+// puts it back.
+func (m *Manager) drain(c *container, drain bool) {
+	r := m.snapshot(c)
+	if r.EndpointID == "" {
+		return
+	}
+	if err := m.Engine.DrainEndpoint(r.EndpointID, drain); err != nil {
+		m.Log.Warn("the turn of a container's aliases", "container", r.Name, "drain", drain, "error", err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 func (b *backend) CreateNetwork(ctx context.Context, body api.CreateNetwork) (api.CreateNetworkResponse, error) {
 	req := engine.NetworkRequest{
-		Name: body.Name, Driver: body.Driver, Internal: body.Internal, Labels: body.Labels, Options: body.Options,
+		Name: body.Name, Driver: body.Driver, Internal: body.Internal, AliasMode: body.AliasMode, Labels: body.Labels, Options: body.Options,
 	}
 	switch len(body.IPAM.Config) {
 	case 0:
@@ -64,6 +64,7 @@ func (b *backend) network(n engine.Network) api.Network {
 		Driver:     n.Driver,
 		IPAM:       api.IPAM{Driver: "default", Config: []api.IPAMConfig{}},
 		Internal:   n.Internal,
+		AliasMode:  string(n.AliasMode),
 		Containers: map[string]api.NetworkContainer{},
 		Options:    orEmpty(n.Options),
 		Labels:     orEmpty(n.Labels),

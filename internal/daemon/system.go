@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/container"
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-net/sluice/internal/portspec"
 	"github.com/sluice-net/sluice/internal/reasons"
 	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // NAT returns the rules as iptables' nat table would list them.
@@ -32,16 +34,33 @@ func (b *backend) NAT(context.Context) ([]api.NATRule, error) {
 			Source:       "0.0.0.0/0",
 			Destination:  "0.0.0.0/0",
 		}
-		if v.Endpoint.ID == "" {
-			rule.Kind, rule.Protocol = "masquerade", "all"
-			rule.Source, rule.Destination = v.Network.Subnet.String(), "!"+v.Network.Subnet.String()
-			rule.To = "uplink"
-		} else {
+		switch v.Kind {
+		case maps.RuleMasquerade:
+			fillMasquerade(&rule, v)
+		case maps.RulePublish:
 			fillPublished(&rule, v)
+		case maps.RuleAlias:
+			fillAlias(&rule, v)
 		}
 		rules = append(rules, rule)
 	}
 	return rules, nil
+}
+
+func fillMasquerade(rule *api.NATRule, v engine.RuleView) {
+	rule.Kind, rule.Protocol = "masquerade", "all"
+	rule.Source, rule.Destination = v.Network.Subnet.String(), "!"+v.Network.Subnet.String()
+	rule.To = "uplink"
+}
+
+func fillAlias(rule *api.NATRule, v engine.RuleView) {
+	rule.Kind, rule.Protocol, rule.Container = "alias", "all", v.Alias.Name
+	rule.Destination = netip.PrefixFrom(v.Alias.Address, v.Alias.Address.BitLen()).String()
+	var members []string
+	for _, m := range v.Members {
+		members = append(members, m.Address.String())
+	}
+	rule.To = strings.Join(members, ",")
 }
 
 func fillPublished(rule *api.NATRule, v engine.RuleView) {

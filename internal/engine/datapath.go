@@ -28,6 +28,12 @@ type Datapath interface {
 	ClearRule(index uint32) error
 	RuleCounters(index uint32) (maps.RuleCounters, error)
 
+	// SetAlias replaces an alias and its members at once; ClearAlias takes it
+	// away and lets its turn begin anew. Its flows end with its rule.
+	SetAlias(index uint32, a maps.Alias) error
+	ClearAlias(index uint32, addr netip.Addr) error
+	AliasSelections(index uint32) (uint64, error)
+
 	// SetHostAddrs replaces the set of the host's own addresses, and
 	// SetUplinks the set of devices that lead outside, attaching and
 	// detaching the uplink program.

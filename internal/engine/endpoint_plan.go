@@ -25,6 +25,7 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 		name: "deliver",
 		do:   func() error { return e.writeEndpoint(n, *ep, ifindex, true) },
 	})
+	p = append(p, e.aliasSteps(n, ep)...)
 	return append(p, step{
 		name: "ready",
 		do:   func() error { return e.registry.updateEndpoint(*ep) },
@@ -91,7 +92,7 @@ func (e *Engine) writeEndpoint(n Network, ep Endpoint, ifindex int, deliver bool
 		Addr:       ep.Address,
 		MAC:        ep.MAC,
 		Ifindex:    uint32(ifindex),
-		Translated: len(ep.Ports) > 0,
+		Translated: len(ep.Ports) > 0 || len(vipNames(n, ep)) > 0,
 		Ready:      deliver,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type fakeDatapath struct {
 	networks  map[uint16]bpfmaps.Network
 	endpoints map[uint32]bpfmaps.Endpoint
 	rules     map[uint32]bpfmaps.Rule
+	aliases   map[uint32]bpfmaps.Alias
 	attached  map[string]int // hook and device
 	addrs     []bpfmaps.HostAddr
 	uplinks   []Uplink
@@ -30,6 +32,7 @@ func newFakeDatapath() *fakeDatapath {
 		networks:  map[uint16]bpfmaps.Network{},
 		endpoints: map[uint32]bpfmaps.Endpoint{},
 		rules:     map[uint32]bpfmaps.Rule{},
+		aliases:   map[uint32]bpfmaps.Alias{},
 		attached:  map[string]int{},
 	}
 }
@@ -52,6 +55,9 @@ func (f *fakeDatapath) dump() string {
 	}
 	for _, i := range slices.Sorted(maps.Keys(f.rules)) {
 		fmt.Fprintf(&b, "rule %d %v\n", i, f.rules[i])
+	}
+	for _, i := range slices.Sorted(maps.Keys(f.aliases)) {
+		fmt.Fprintf(&b, "alias %d %v\n", i, f.aliases[i])
 	}
 	for _, device := range slices.Sorted(maps.Keys(f.attached)) {
 		fmt.Fprintf(&b, "attached %s\n", device)
@@ -119,6 +125,25 @@ func (f *fakeDatapath) ClearRule(index uint32) error {
 	delete(f.rules, index)
 	return nil
 }
+
+func (f *fakeDatapath) SetAlias(index uint32, a bpfmaps.Alias) error {
+	defer f.call("SetAlias %d %v", index, a.Members)()
+	if index == 0 || a.Rule == 0 {
+		return errors.New("fake: no index")
+	}
+	f.aliases[index] = a
+	return nil
+}
+
+func (f *fakeDatapath) ClearAlias(index uint32, addr netip.Addr) error {
+	defer f.call("ClearAlias %d", index)()
+	if f.aliases[index].Addr == addr {
+		delete(f.aliases, index)
+	}
+	return nil
+}
+
+func (f *fakeDatapath) AliasSelections(index uint32) (uint64, error) { return uint64(index), nil }
 
 func (f *fakeDatapath) RuleCounters(index uint32) (bpfmaps.RuleCounters, error) {
 	defer f.call("RuleCounters %d", index)()

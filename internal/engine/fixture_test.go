@@ -94,7 +94,7 @@ func (f *fixture) snapshot() string {
 		}
 	}
 	b.WriteString(f.datapath.dump())
-	for _, bucket := range []string{networkBucket, endpointBucket} {
+	for _, bucket := range []string{networkBucket, endpointBucket, aliasBucket} {
 		must(f.t, f.db.Each(bucket, func(key string, raw []byte) error {
 			fmt.Fprintf(&b, "%s/%s %s\n", bucket, key, raw)
 			return nil
@@ -105,7 +105,7 @@ func (f *fixture) snapshot() string {
 		return nil
 	}))
 	r := f.registry
-	fmt.Fprintf(&b, "indexes %x %x %x\n", r.networkIndexes.used, r.endpointIndexes.used, r.ruleIndexes.used)
+	fmt.Fprintf(&b, "indexes %x %x %x %x\n", r.networkIndexes.used, r.endpointIndexes.used, r.aliasIndexes.used, r.ruleIndexes.used)
 	fmt.Fprintf(&b, "owned %d\n", len(r.devices))
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 const (
 	maxNetworks  = 1024
 	maxEndpoints = 16384
+	maxAliases   = 4096
 	maxRules     = 16384
 )
 

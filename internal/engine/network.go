@@ -16,8 +16,10 @@ type NetworkRequest struct {
 	Subnet   string // ADDRESS/LENGTH; "" for the first default pool that is free
 	Gateway  string // address; "" for the subnet's first one
 	Internal bool
-	Labels   map[string]string
-	Options  map[string]string
+	// AliasMode is an AliasMode; "" for AliasVIP.
+	AliasMode string
+	Labels    map[string]string
+	Options   map[string]string
 }
 
 // Names of the networks that are there from the start, and the device of the
@@ -77,17 +79,22 @@ func (e *Engine) intendNetwork(req NetworkRequest) (Network, error) {
 	if err != nil {
 		return Network{}, err
 	}
+	mode, err := parseAliasMode(req.AliasMode)
+	if err != nil {
+		return Network{}, err
+	}
 	n := Network{
-		ID:       newID(),
-		Name:     req.Name,
-		Driver:   DriverBridge,
-		Owned:    true,
-		Internal: req.Internal,
-		Labels:   req.Labels,
-		Options:  req.Options,
-		Created:  time.Now(),
-		Subnet:   subnet,
-		Gateway:  gateway,
+		ID:        newID(),
+		Name:      req.Name,
+		Driver:    DriverBridge,
+		Owned:     true,
+		Internal:  req.Internal,
+		AliasMode: mode,
+		Labels:    req.Labels,
+		Options:   req.Options,
+		Created:   time.Now(),
+		Subnet:    subnet,
+		Gateway:   gateway,
 	}
 	return n, e.numberNetwork(&n)
 }

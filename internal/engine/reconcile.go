@@ -25,7 +25,7 @@ func (e *Engine) Reconcile(ctx context.Context) error {
 	for _, ep := range e.registry.endpointsOf("") {
 		errs = append(errs, e.adoptEndpoint(ctx, ep))
 	}
-	errs = append(errs, e.removeStrays(), e.ensurePredefined(ctx), e.writeHost())
+	errs = append(errs, e.adoptAliases(), e.removeStrays(), e.ensurePredefined(ctx), e.writeHost())
 	return errors.Join(errs...)
 }
 

@@ -13,6 +13,7 @@ import (
 const (
 	networkBucket  = "networks"
 	endpointBucket = "endpoints"
+	aliasBucket    = "aliases"
 )
 
 // networkRecord and endpointRecord are what the store holds. Ready is set when
@@ -36,10 +37,13 @@ type registry struct {
 	mu        sync.RWMutex
 	networks  map[string]networkRecord
 	endpoints map[string]endpointRecord
-	devices   map[string]bool // names of our devices outside the sandboxes
+	aliases   map[string]Alias // by aliasKey
+	drained   map[string]bool  // IDs of endpoints
+	devices   map[string]bool  // names of our devices outside the sandboxes
 
 	networkIndexes  *indexes
 	endpointIndexes *indexes
+	aliasIndexes    *indexes
 	ruleIndexes     *indexes
 }
 
@@ -48,16 +52,22 @@ func loadRegistry(db *store.DB) (*registry, error) {
 		db:              db,
 		networks:        map[string]networkRecord{},
 		endpoints:       map[string]endpointRecord{},
+		aliases:         map[string]Alias{},
+		drained:         map[string]bool{},
 		devices:         map[string]bool{},
 		networkIndexes:  newIndexes("bridge networks", maxNetworks),
 		endpointIndexes: newIndexes("endpoints", maxEndpoints),
-		ruleIndexes:     newIndexes("published ports and masqueraded networks", maxRules),
+		aliasIndexes:    newIndexes("network aliases", maxAliases),
+		ruleIndexes:     newIndexes("published ports, network aliases and masqueraded networks", maxRules),
 	}
 	if err := db.Each(networkBucket, r.loadNetwork); err != nil {
 		return nil, fmt.Errorf("read the networks: %w", err)
 	}
 	if err := db.Each(endpointBucket, r.loadEndpoint); err != nil {
 		return nil, fmt.Errorf("read the endpoints: %w", err)
+	}
+	if err := db.Each(aliasBucket, r.loadAlias); err != nil {
+		return nil, fmt.Errorf("read the aliases: %w", err)
 	}
 	return r, nil
 }

@@ -81,6 +81,7 @@ func (r *registry) removeEndpoint(id string) error {
 	for _, p := range ep.Ports {
 		r.releaseRule(p.Rule)
 	}
+	delete(r.drained, id)
 	delete(r.devices, ep.HostDevice)
 	delete(r.endpoints, id)
 	return nil

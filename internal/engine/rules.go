@@ -10,11 +10,15 @@ type RuleView struct {
 	// Endpoint and Port are those of a published port.
 	Endpoint Endpoint
 	Port     PublishedPort
+	// Alias and Members are those of an alias.
+	Alias   Alias
+	Members []Endpoint
+
 	Counters maps.RuleCounters
 }
 
 // Rules returns the masquerade rules by the networks' names, each followed by
-// the published ports of the network's endpoints.
+// the published ports of the network's endpoints and by its aliases.
 func (e *Engine) Rules() ([]RuleView, error) {
 	var views []RuleView
 	for _, n := range e.registry.allNetworks() {
@@ -24,6 +28,11 @@ func (e *Engine) Rules() ([]RuleView, error) {
 		for _, ep := range e.registry.endpointsOf(n.ID) {
 			for _, p := range ep.Ports {
 				views = append(views, RuleView{Kind: maps.RulePublish, Index: p.Rule, Network: n, Endpoint: ep, Port: p})
+			}
+		}
+		for _, a := range e.registry.allAliases() {
+			if a.NetworkID == n.ID {
+				views = append(views, RuleView{Kind: maps.RuleAlias, Index: a.Rule, Network: n, Alias: a, Members: e.members(a, "")})
 			}
 		}
 	}

@@ -21,9 +21,11 @@ type Network struct {
 	Driver   string
 	Owned    bool // we made its bridge; otherwise another tool did
 	Internal bool
-	Labels   map[string]string
-	Options  map[string]string
-	Created  time.Time
+	// AliasMode is what the aliases of the network's endpoints resolve to.
+	AliasMode AliasMode
+	Labels    map[string]string
+	Options   map[string]string
+	Created   time.Time
 
 	Subnet  netip.Prefix
 	Gateway netip.Addr

@@ -5,6 +5,7 @@
 package ipam
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -68,6 +69,20 @@ func Allocate(tx *store.Tx, network string, subnet netip.Prefix) (netip.Addr, er
 	n, err := p.lowestFree()
 	if err != nil {
 		return netip.Addr{}, err
+	}
+	return p.addr(n), p.set(n)
+}
+
+// AllocateHigh takes an address in the last quarter of the network, which
+// follows from seed, or when that is taken the highest free one.
+func AllocateHigh(tx *store.Tx, network string, subnet netip.Prefix, seed uint32) (netip.Addr, error) {
+	p := pool{tx: tx, network: network, subnet: subnet}
+	n := p.size() - 1 - seed%max(p.size()/4, 1)
+	if p.isSet(n) {
+		var err error
+		if n, err = p.highestFree(); err != nil {
+			return netip.Addr{}, err
+		}
 	}
 	return p.addr(n), p.set(n)
 }
@@ -143,7 +158,19 @@ func (p pool) clear(n uint32) error {
 	}
 	c := p.chunk(n)
 	c[n%chunkBits/8] &^= 1 << (n % 8)
+	if bytes.Equal(c, make([]byte, chunkBytes)) {
+		return p.tx.Delete(bucket, p.key(n))
+	}
 	return p.tx.PutRaw(bucket, p.key(n), c)
+}
+
+func (p pool) highestFree() (uint32, error) {
+	for n := p.size(); n > 0; n-- {
+		if !p.isSet(n - 1) {
+			return n - 1, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: %w", p.subnet, ErrExhausted)
 }
 
 func (p pool) lowestFree() (uint32, error) {

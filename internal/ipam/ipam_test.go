@@ -171,3 +171,37 @@ func TestChoosePool(t *testing.T) {
 		}
 	}
 }
+
+func allocateHigh(t *testing.T, db *store.DB, subnet netip.Prefix, seed uint32) (addr netip.Addr, err error) {
+	t.Helper()
+	err = db.Update(func(tx *store.Tx) (err error) {
+		addr, err = AllocateHigh(tx, "net", subnet, seed)
+		return err
+	})
+	return addr, err
+}
+
+func TestAllocateHigh(t *testing.T) {
+	t.Parallel()
+	db, subnet := open(t), netip.MustParsePrefix("172.17.0.0/28")
+	add(t, db, subnet)
+	for _, test := range []struct {
+		seed uint32
+		want string
+	}{
+		{1, "172.17.0.14"}, {3, "172.17.0.12"}, {7, "172.17.0.13"}, // 7 is 3 again: the highest free one
+		{0, "172.17.0.11"}, // the broadcast address is taken
+	} {
+		if got, err := allocateHigh(t, db, subnet, test.seed); err != nil || got.String() != test.want {
+			t.Errorf("AllocateHigh(%d) = %v, %v, want %s", test.seed, got, err, test.want)
+		}
+	}
+	for range 9 {
+		if _, err := allocate(t, db, subnet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := allocateHigh(t, db, subnet, 5); !errors.Is(err, ErrExhausted) {
+		t.Errorf("AllocateHigh in a full network = %v, %v", got, err)
+	}
+}

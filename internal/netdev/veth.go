@@ -107,16 +107,7 @@ func (h *Host) ensurePort(v Veth, outer, bridge netlink.Link) error {
 	if err != nil {
 		return fmt.Errorf("tell %s where %s is: %w", v.Bridge, v.MAC, err)
 	}
-	err = h.netlink.NeighSet(&netlink.Neigh{
-		LinkIndex:    bridge.Attrs().Index,
-		IP:           v.Address.Addr().AsSlice(),
-		State:        netlink.NUD_PERMANENT,
-		HardwareAddr: v.MAC,
-	})
-	if err != nil {
-		return fmt.Errorf("make %s a neighbour on %s: %w", v.Address.Addr(), v.Bridge, err)
-	}
-	return nil
+	return h.setNeighbour(bridge, v.Address.Addr(), v.MAC)
 }
 
 // configureInner gives the inner end its address and routes. It runs in the
@@ -154,13 +145,5 @@ func configureInner(v Veth) error {
 // address. What is not there is no error.
 func (h *Host) DeleteVeth(name, bridge string, addr netip.Addr) error {
 	err := h.DeleteDevice(name)
-	link, findErr := h.find(bridge)
-	if findErr != nil || link == nil {
-		return errors.Join(err, findErr)
-	}
-	neighErr := h.netlink.NeighDel(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: addr.AsSlice()})
-	if neighErr != nil && !errors.Is(neighErr, unix.ENOENT) {
-		err = errors.Join(err, fmt.Errorf("remove the neighbour %s from %s: %w", addr, bridge, neighErr))
-	}
-	return err
+	return errors.Join(err, h.DeleteNeighbour(bridge, addr))
 }

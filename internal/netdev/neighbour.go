@@ -1,0 +1,48 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// EnsureNeighbour gives a bridge a permanent neighbour entry for an address
+// that no device has. Its MAC address is MACFor(addr).
+func (h *Host) EnsureNeighbour(bridge string, addr netip.Addr) error {
+	link, err := h.netlink.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("look for the bridge %s: %w", bridge, err)
+	}
+	return h.setNeighbour(link, addr, MACFor(addr))
+}
+
+func (h *Host) setNeighbour(link netlink.Link, addr netip.Addr, mac net.HardwareAddr) error {
+	err := h.netlink.NeighSet(&netlink.Neigh{
+		LinkIndex:    link.Attrs().Index,
+		IP:           addr.AsSlice(),
+		State:        netlink.NUD_PERMANENT,
+		HardwareAddr: mac,
+	})
+	if err != nil {
+		return fmt.Errorf("make %s a neighbour on %s: %w", addr, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// DeleteNeighbour removes a bridge's entry for an address. What is not there
+// is no error.
+func (h *Host) DeleteNeighbour(bridge string, addr netip.Addr) error {
+	link, err := h.find(bridge)
+	if err != nil || link == nil {
+		return err
+	}
+	err = h.netlink.NeighDel(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: addr.AsSlice()})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove the neighbour %s from %s: %w", addr, bridge, err)
+	}
+	return nil
+}
