@@ -16,6 +16,8 @@ var programs = map[string]func(args []string) error{
 	"udp-ask-from": udpAskFrom,
 	"tcp-ask":      tcpAsk,
 	"tcp-ask-loop": tcpAskLoop,
+	"member":       member,
+	"tcp-tally":    tcpTally,
 }
 
 // askTimeout is how long a client waits for its answer.

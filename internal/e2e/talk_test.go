@@ -14,6 +14,8 @@ type talk struct {
 	t      testing.TB
 	conn   net.Conn
 	reader *bufio.Reader
+
+	greeting string // the server's first line
 }
 
 // newTalk connects from a namespace.
@@ -26,7 +28,7 @@ func newTalk(t testing.TB, n *lab.Namespace, addr string) *talk {
 	})
 	t.Cleanup(func() { k.conn.Close() })
 	k.reader = bufio.NewReader(k.conn)
-	k.expectLine()
+	k.greeting = k.expectLine()
 	return k
 }
 
