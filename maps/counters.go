@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -12,17 +13,50 @@ import (
 // RuleCounters returns a rule's counters.
 func (m *Maps) RuleCounters(index uint32) (RuleCounters, error) {
 	var perCPU []datapath.RuleCounters
-	var sum RuleCounters
 	if err := m.byName["rule_counts"].Lookup(index, &perCPU); err != nil {
-		return sum, fmt.Errorf("read the counters of rule %d: %w", index, err)
+		return RuleCounters{}, fmt.Errorf("read the counters of rule %d: %w", index, err)
 	}
+	return sumRule(perCPU), nil
+}
+
+// AllRuleCounters returns the counters of the rules from 0 to last, by index,
+// in a few system calls.
+func (m *Maps) AllRuleCounters(last uint32) ([]RuleCounters, error) {
+	table := m.byName["rule_counts"]
+	if last >= table.MaxEntries() {
+		return nil, fmt.Errorf("read the counters of rule %d: the last one is %d", last, table.MaxEntries()-1)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, err
+	}
+	sums := make([]RuleCounters, 0, last+1)
+	indices := make([]uint32, min(last+1, 1024))
+	values := make([]datapath.RuleCounters, len(indices)*cpus)
+	var cursor ebpf.MapBatchCursor
+	for len(sums) <= int(last) {
+		n, err := table.BatchLookup(&cursor, indices, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil, fmt.Errorf("read the counters of the rules: %w", err)
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("read the counters of the rules: rule %d is missing", len(sums))
+		}
+		for i := range min(n, int(last)+1-len(sums)) {
+			sums = append(sums, sumRule(values[i*cpus:(i+1)*cpus]))
+		}
+	}
+	return sums, nil
+}
+
+func sumRule(perCPU []datapath.RuleCounters) (sum RuleCounters) {
 	for _, c := range perCPU {
 		sum.Flows += c.Flows
 		sum.FlowBytes += c.FlowBytes
 		sum.Packets += c.Packets
 		sum.Bytes += c.Bytes
 	}
-	return sum, nil
+	return sum
 }
 
 // Packets returns how many packets of a hook had a verdict.
@@ -45,33 +79,4 @@ func (m *Maps) sum(name string, index uint32) (uint64, error) {
 		sum += n
 	}
 	return sum, nil
-}
-
-// Entries counts the entries of every hash map, by name. It walks them.
-func (m *Maps) Entries() (map[string]int, error) {
-	counts := map[string]int{}
-	for name, table := range m.byName {
-		switch table.Type() {
-		case ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
-		default:
-			continue
-		}
-		n, err := entries(table)
-		if err != nil {
-			return nil, fmt.Errorf("count %s: %w", name, err)
-		}
-		counts[name] = n
-	}
-	return counts, nil
-}
-
-func entries(table *ebpf.Map) (int, error) {
-	key := make([]byte, table.KeySize())
-	value := make([]byte, table.ValueSize())
-	iterator := table.Iterate()
-	n := 0
-	for iterator.Next(&key, &value) {
-		n++
-	}
-	return n, iterator.Err()
 }

@@ -34,7 +34,21 @@ func TestCountersAreSummedOverCPUs(t *testing.T) {
 	counters, err = k.RuleCounters(8)
 	must(t, err)
 	equal(t, "rule 8", counters, maps.RuleCounters{})
-	if _, err := k.RuleCounters(k.byName["rule_counts"].MaxEntries()); err == nil {
+	all, err := k.AllRuleCounters(9)
+	must(t, err)
+	equal(t, "rules from 0 to 9", len(all), 10)
+	equal(t, "rule 9 of all", all[9], maps.RuleCounters{Flows: cpus, FlowBytes: 20 * cpus, Packets: 300 * cpus, Bytes: 4000 * cpus})
+	equal(t, "rule 8 of all", all[8], maps.RuleCounters{})
+	last := k.byName["rule_counts"].MaxEntries() - 1
+	fill(k, "rule_counts", last, datapath.RuleCounters{Flows: 1})
+	all, err = k.AllRuleCounters(last)
+	must(t, err)
+	equal(t, "every rule", len(all), int(last)+1)
+	equal(t, "the last rule of all", all[last], maps.RuleCounters{Flows: cpus})
+	if _, err := k.AllRuleCounters(last + 1); err == nil {
+		t.Error("counters up to a rule that cannot be")
+	}
+	if _, err := k.RuleCounters(last + 1); err == nil {
 		t.Error("counters of a rule that cannot be")
 	}
 }
@@ -69,25 +83,6 @@ func TestDrops(t *testing.T) {
 	}
 	if _, err := k.Drops(reasons.Reason(last + 1)); err == nil {
 		t.Error("drops for a reason that is none")
-	}
-}
-
-func TestEntries(t *testing.T) {
-	t.Parallel()
-	k := newKernel(t)
-	must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: 1}, datapath.Flow4{}))
-	must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: 2}, datapath.Flow4{}))
-	must(t, k.SetNetwork(1, network("172.17.0.0/16", "172.17.0.1")))
-	must(t, k.SetEndpoint(5, someEndpoint()))
-	counts, err := k.Entries()
-	must(t, err)
-	want := map[string]int{
-		"flows4": 2, "flows6": 0, "devices": 1, "endpoints4": 1, "host_addrs4": 0,
-		"uplinks": 0, "subnets4": 1, "subnets6": 0, "socket_origins": 0, "vips4": 0,
-	}
-	equal(t, "hash maps", len(counts), len(want))
-	for name, n := range want {
-		equal(t, name, counts[name], n)
 	}
 }
 

@@ -78,9 +78,9 @@ func (k *kernel) has(name string, key any) bool {
 // entries is the number of entries of a hash map.
 func (k *kernel) entries(name string) int {
 	k.t.Helper()
-	counts, err := k.Entries()
+	tables, err := k.Tables()
 	must(k.t, err)
-	return counts[name]
+	return tables[name].Entries
 }
 
 func must(t testing.TB, err error) {

@@ -69,15 +69,8 @@ func fillPublished(rule *api.NATRule, v engine.RuleView) {
 	if !p.HostAddr.IsUnspecified() {
 		rule.Destination = netip.PrefixFrom(p.HostAddr, 32).String()
 	}
-	rule.Ports = span(p.First, p.Last)
-	rule.To = fmt.Sprintf("%s:%s", v.Endpoint.Address, span(p.Target, p.Target+(p.Last-p.First)))
-}
-
-func span(first, last uint16) string {
-	if first == last {
-		return fmt.Sprint(first)
-	}
-	return fmt.Sprintf("%d-%d", first, last)
+	rule.Ports = portspec.Span(p.First, p.Last)
+	rule.To = fmt.Sprintf("%s:%s", v.Endpoint.Address, portspec.Span(p.Target, p.Target+(p.Last-p.First)))
 }
 
 func (b *backend) Info(context.Context) (api.Info, error) {
@@ -93,6 +86,7 @@ func (b *backend) Info(context.Context) (api.Info, error) {
 		CgroupPath:    b.cgroup(),
 		Uplinks:       b.datapath.uplinks(),
 		Drops:         map[string]uint64{},
+		MapEntries:    map[string]int{},
 	}
 	for _, r := range b.containers.List() {
 		info.Containers++
@@ -111,9 +105,14 @@ func (b *backend) Info(context.Context) (api.Info, error) {
 			info.Drops[reason.String()] = n
 		}
 	}
-	var err error
-	info.MapEntries, err = b.maps.Entries()
-	return info, err
+	tables, err := b.maps.Tables()
+	if err != nil {
+		return info, err
+	}
+	for name, t := range tables {
+		info.MapEntries[name] = t.Entries
+	}
+	return info, nil
 }
 
 func (b *backend) Version(context.Context) (api.VersionInfo, error) {

@@ -60,19 +60,11 @@ type AliasView struct {
 
 // Aliases returns the aliases in force, by network and name.
 func (e *Engine) Aliases() ([]AliasView, error) {
-	var views []AliasView
-	for _, a := range e.registry.allAliases() {
-		selections, err := e.datapath.AliasSelections(a.Index)
-		if err != nil {
-			return nil, err
-		}
-		n, err := e.registry.findNetwork(a.NetworkID)
-		if err != nil {
-			continue // removed meanwhile
-		}
-		views = append(views, AliasView{Alias: a, Network: n, Members: e.members(a, ""), Selections: selections})
+	views, err := e.AliasSelections()
+	for i, v := range views {
+		views[i].Members = e.members(v.Alias, "")
 	}
-	return views, nil
+	return views, err
 }
 
 // vipNames returns the names of an endpoint's aliases that have addresses, in

@@ -26,7 +26,8 @@ type Datapath interface {
 	// the rule's flows.
 	SetRule(index uint32, r maps.Rule) error
 	ClearRule(index uint32) error
-	RuleCounters(index uint32) (maps.RuleCounters, error)
+	// AllRuleCounters returns the counters of the rules from 0 to last.
+	AllRuleCounters(last uint32) ([]maps.RuleCounters, error)
 
 	// SetAlias replaces an alias and its members at once; ClearAlias takes it
 	// away and lets its turn begin anew. Its flows end with its rule.

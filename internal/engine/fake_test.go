@@ -145,9 +145,13 @@ func (f *fakeDatapath) ClearAlias(index uint32, addr netip.Addr) error {
 
 func (f *fakeDatapath) AliasSelections(index uint32) (uint64, error) { return uint64(index), nil }
 
-func (f *fakeDatapath) RuleCounters(index uint32) (bpfmaps.RuleCounters, error) {
-	defer f.call("RuleCounters %d", index)()
-	return bpfmaps.RuleCounters{Packets: uint64(index)}, nil
+func (f *fakeDatapath) AllRuleCounters(last uint32) ([]bpfmaps.RuleCounters, error) {
+	defer f.call("AllRuleCounters %d", last)()
+	counters := make([]bpfmaps.RuleCounters, last+1)
+	for i := range counters {
+		counters[i].Packets = uint64(i)
+	}
+	return counters, nil
 }
 
 func (f *fakeDatapath) SetHostAddrs(addrs []bpfmaps.HostAddr) error {

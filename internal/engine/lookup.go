@@ -19,6 +19,14 @@ func (r *registry) allNetworks() []Network {
 	return networks
 }
 
+func (r *registry) networksByID() map[string]Network {
+	networks := map[string]Network{}
+	for _, n := range r.allNetworks() {
+		networks[n.ID] = n
+	}
+	return networks
+}
+
 // findNetwork looks for an ID, then for a name, then for the beginning of an
 // ID, as Docker does.
 func (r *registry) findNetwork(ref string) (Network, error) {

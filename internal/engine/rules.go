@@ -36,12 +36,39 @@ func (e *Engine) Rules() ([]RuleView, error) {
 			}
 		}
 	}
-	for i := range views {
-		counters, err := e.datapath.RuleCounters(views[i].Index)
-		if err != nil {
-			return nil, err
-		}
-		views[i].Counters = counters
+	if err := e.count(views); err != nil {
+		return nil, err
 	}
 	return views, nil
+}
+
+// PublishedPorts returns the published ports of all endpoints in no order.
+func (e *Engine) PublishedPorts() ([]RuleView, error) {
+	networks := e.registry.networksByID()
+	var views []RuleView
+	for ep := range e.registry.endpointSeq() {
+		for _, p := range ep.Ports {
+			views = append(views, RuleView{Kind: maps.RulePublish, Index: p.Rule, Network: networks[ep.NetworkID], Endpoint: ep, Port: p})
+		}
+	}
+	if err := e.count(views); err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+// count reads the counters of rules.
+func (e *Engine) count(views []RuleView) error {
+	var last uint32
+	for _, v := range views {
+		last = max(last, v.Index)
+	}
+	counters, err := e.datapath.AllRuleCounters(last)
+	if err != nil {
+		return err
+	}
+	for i := range views {
+		views[i].Counters = counters[views[i].Index]
+	}
+	return nil
 }

@@ -25,6 +25,10 @@ var (
 	ErrOutside = errors.New("address outside the subnet")
 )
 
+// Reserved is how many addresses of a network no endpoint gets: the network's
+// own, the broadcast and the gateway's address.
+const Reserved = 3
+
 const (
 	bucket     = "ipam"
 	chunkBytes = 512
@@ -61,6 +65,19 @@ func RemoveNetwork(tx *store.Tx, network string) error {
 		}
 	}
 	return nil
+}
+
+// Taken counts the addresses that are taken or reserved, by network.
+func Taken(tx *store.Tx) (map[string]int, error) {
+	taken := map[string]int{}
+	err := tx.Each(bucket, func(key string, chunk []byte) error {
+		network, _, _ := strings.Cut(key, "/")
+		for i := 0; i+8 <= len(chunk); i += 8 {
+			taken[network] += bits.OnesCount64(binary.LittleEndian.Uint64(chunk[i:]))
+		}
+		return nil
+	})
+	return taken, err
 }
 
 // Allocate takes the lowest free address of the network.

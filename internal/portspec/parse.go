@@ -128,8 +128,8 @@ func checkLengths(s Spec) (reason string) {
 		return ""
 	}
 	if s.Last-s.First != s.TargetLast-s.Target {
-		return "the host range " + ports(s.First, s.Last) + " and the container range " +
-			ports(s.Target, s.TargetLast) + " differ in length"
+		return "the host range " + Span(s.First, s.Last) + " and the container range " +
+			Span(s.Target, s.TargetLast) + " differ in length"
 	}
 	return ""
 }

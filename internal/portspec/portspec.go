@@ -30,10 +30,10 @@ type Spec struct {
 
 // String writes the specification in the grammar, protocol included.
 func (s Spec) String() string {
-	target := ports(s.Target, s.TargetLast) + "/" + ProtocolName(s.Protocol)
+	target := Span(s.Target, s.TargetLast) + "/" + ProtocolName(s.Protocol)
 	host := ""
 	if s.First != 0 {
-		host = ports(s.First, s.Last)
+		host = Span(s.First, s.Last)
 	}
 	if !s.HostAddr.IsUnspecified() {
 		return s.HostAddr.String() + ":" + host + ":" + target
@@ -55,8 +55,8 @@ func ProtocolName(protocol uint8) string {
 	return fmt.Sprintf("protocol %d", protocol)
 }
 
-// ports writes a port or a range of them.
-func ports(first, last uint16) string {
+// Span writes a port or a range of them.
+func Span(first, last uint16) string {
 	if first == last {
 		return strconv.Itoa(int(first))
 	}

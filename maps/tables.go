@@ -1,0 +1,95 @@
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// Table is how full a map is.
+type Table struct{ Entries, Capacity int }
+
+// Tables returns how full the rules and every map with entries of its own are,
+// by name. It walks them in batches: a few milliseconds for a full conntrack
+// table.
+func (m *Maps) Tables() (map[string]Table, error) {
+	tables := map[string]Table{}
+	for name, table := range m.byName {
+		switch table.Type() {
+		case ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
+		default:
+			continue
+		}
+		n, err := countEntries(table)
+		if err != nil {
+			return nil, fmt.Errorf("count %s: %w", name, err)
+		}
+		tables[name] = Table{Entries: n, Capacity: int(table.MaxEntries())}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tables["rules"] = Table{Entries: len(m.rules), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
+	return tables, nil
+}
+
+func countEntries(table *ebpf.Map) (n int, err error) {
+	size := batchSize(table)
+	keys, values := blank(table.KeySize(), size), blank(table.ValueSize(), size)
+	err = eachBatch(table, keys, values, func(found int) { n += found })
+	return n, err
+}
+
+// blank is a slice of n keys or values of some bytes, for who wants to count
+// them and not to look at them.
+func blank(bytes uint32, n int) any {
+	element := reflect.ArrayOf(int(bytes), reflect.TypeFor[byte]())
+	return reflect.MakeSlice(reflect.SliceOf(element), n, n).Interface()
+}
+
+// batchSize is how many entries one system call reads: no more than there can
+// be, and more than a bucket of a hash map ever has.
+func batchSize(table *ebpf.Map) int { return int(min(table.MaxEntries(), 4096)) }
+
+// eachBatch reads a map into keys and values, again and again until its end,
+// and tells how many are there each time.
+func eachBatch(table *ebpf.Map, keys, values any, visit func(n int)) error {
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := table.BatchLookup(&cursor, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		visit(n)
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// FlowKind is what halves of flows are counted by.
+type FlowKind struct {
+	Family   int   // 4 or 6
+	Protocol uint8 // IPPROTO_TCP, IPPROTO_UDP or IPPROTO_ICMP
+}
+
+// Flows counts the halves of flows in the conntrack table. Those that have
+// timed out count until their place is taken.
+func (m *Maps) Flows() (map[FlowKind]int, error) {
+	kinds := map[FlowKind]int{}
+	table := m.byName["flows4"]
+	keys := make([]datapath.FlowKey4, batchSize(table))
+	values := make([]datapath.Flow4, len(keys))
+	err := eachBatch(table, keys, values, func(n int) {
+		for i := range n {
+			kinds[FlowKind{Family: 4, Protocol: keys[i].Protocol}]++
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the flows: %w", err)
+	}
+	return kinds, nil
+}
