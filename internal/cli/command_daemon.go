@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/daemon"
+	"github.com/sluice-net/sluice/internal/metrics"
 )
 
 func newDaemon(env *Env) *cobra.Command {
@@ -31,6 +32,7 @@ func newDaemon(env *Env) *cobra.Command {
 	f.StringArrayVar(&o.Uplinks, "uplink", nil, "device that leads outside; every one that is not part of another by default")
 	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
 	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
+	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")
 	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
 	return c
 }

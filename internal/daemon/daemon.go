@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/metrics"
 	"github.com/sluice-net/sluice/internal/unixpath"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Attach is "tcx", "clsact" or "" for what the kernel has.
 	Attach string
+	// Metrics is where /metrics is served, ADDRESS:PORT; "" or "off" for nowhere.
+	Metrics string
 	// Observe sends dropped packets to the ring buffer.
 	Observe bool
 }
@@ -40,6 +43,10 @@ const shutdownTimeout = 2 * time.Second
 // Run runs a daemon until ctx ends or it is told to reset. Containers and
 // connections go on after it.
 func Run(ctx context.Context, o Options) error {
+	var err error
+	if o.Metrics, err = metrics.ParseAddress(o.Metrics); err != nil {
+		return err
+	}
 	i, err := openInstance(ctx, o)
 	if err != nil {
 		return err
@@ -52,6 +59,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	i.serveMetrics()
 	return serve(ctx, i, listener)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,8 @@ type instance struct {
 	datapath   *datapath
 	engine     *engine.Engine
 	containers *container.Manager
-	watching   chan error // the end of the watch of the host's network
+	scrapes    net.Listener // of /metrics; nil without
+	watching   chan error   // the end of the watch of the host's network
 	unwatch    func()
 
 	closers []func() // in the order of opening
@@ -48,7 +50,7 @@ func openInstance(ctx context.Context, o Options) (*instance, error) {
 	}
 	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		i.lock, i.mount, i.openEngine, i.watchHost, i.reconcile,
+		i.lock, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
 		if err := step(ctx); err != nil {
 			i.close()

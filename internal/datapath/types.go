@@ -73,6 +73,15 @@ const (
 	Verdicts        = Verdict(layoutVerdictVERDICTS)
 )
 
+// String returns the verdict's name.
+func (v Verdict) String() string {
+	names := [...]string{"pass", "redirect", "drop"}
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return "unknown"
+}
+
 // LoadLayout returns the specifications of every map.
 func LoadLayout() (*ebpf.CollectionSpec, error) { return loadLayout() }
 
