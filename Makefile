@@ -17,7 +17,8 @@ export BPF2GO_CFLAGS := -O2 -g -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parame
 
 # command:package of what the tests and the demo call
 TOOLS := curl:curl ip:iproute2 busybox:busybox-static nsenter:util-linux
-TEST_TOOLS := $(TOOLS) iptables-save:iptables nft:nftables
+BENCH_TOOLS := busybox:busybox-static iptables-legacy-restore:iptables nft:nftables
+TEST_TOOLS := $(TOOLS) $(BENCH_TOOLS)
 
 .DEFAULT_GOAL := help
 
@@ -35,7 +36,7 @@ generate: go ## regenerate what comes from bpf/ (clang-19 and llvm-19, no others
 		$$tool --version 2>/dev/null | grep -q "version $(LLVM_VERSION)\." || { \
 			echo "make generate: $$tool is not of LLVM $(LLVM_VERSION): apt-get install clang-$(LLVM_VERSION) llvm-$(LLVM_VERSION)" >&2; exit 1; }; \
 	done
-	go generate ./internal/reasons ./internal/datapath
+	go generate ./internal/reasons ./internal/datapath ./internal/bench
 
 .PHONY: demo
 demo: root build tools ## a tour on real packets, in namespaces of its own (root)
@@ -46,8 +47,13 @@ test: root go test-tools ## every test, on real packets (root)
 	go vet ./...
 	go test -timeout 9m ./...
 
+# BENCH has flags of bin/sluice-bench: make bench BENCH='-rounds 21 -json rows.json'
 .PHONY: bench
-bench: root go ## what the programs cost per packet (root)
+bench: root build bench-tools ## sluice beside iptables, nftables and a bare redirect (root)
+	bin/sluice-bench $(BENCH)
+
+.PHONY: bench-programs
+bench-programs: root go ## what each way through the programs costs (root)
 	go test -run '^$$' -bench . ./internal/datapath
 
 .PHONY: lint
@@ -85,8 +91,10 @@ define install_tools
 		echo "make: install these first:$$missing" >&2; exit 1; }
 endef
 
-.PHONY: tools test-tools
+.PHONY: tools bench-tools test-tools
 tools:
 	$(call install_tools,$(TOOLS))
+bench-tools:
+	$(call install_tools,$(BENCH_TOOLS))
 test-tools:
 	$(call install_tools,$(TEST_TOOLS))

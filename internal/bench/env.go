@@ -1,0 +1,58 @@
+package bench
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/sluice-net/sluice/loader"
+)
+
+// Env is what a scenario builds upon, and the list of what has to go when it
+// ends.
+type Env struct {
+	Sluice string // path of the binary
+	Frames int    // that an arm of a forwarding scenario sends in a round
+
+	dir      string // for namespaces, instances and mounts
+	cgroup   string // an empty cgroup of version 2
+	cleanups []func() error
+}
+
+// open makes the directory and the cgroup.
+func (e *Env) open() error {
+	dir, err := os.MkdirTemp("", "sluice-bench-")
+	if err != nil {
+		return err
+	}
+	e.dir = dir
+	e.cleanup(func() error { return os.RemoveAll(dir) })
+
+	// The daemon's own way to a cgroup2 mount, wherever the machine has one.
+	hierarchy := filepath.Join(dir, "cgroup")
+	if err := loader.MountCgroup(hierarchy); err != nil {
+		return err
+	}
+	e.cleanup(func() error { return loader.Unmount(hierarchy) })
+	e.cgroup, err = os.MkdirTemp(hierarchy, "sluice-bench-")
+	if err != nil {
+		return err
+	}
+	e.cleanup(func() error { return removeCgroup(e.cgroup) })
+	return nil
+}
+
+// cleanup has fn run when the scenario ends, the last first.
+func (e *Env) cleanup(fn func() error) { e.cleanups = append(e.cleanups, fn) }
+
+// close undoes everything and returns all that went wrong.
+func (e *Env) close() error {
+	var errs []error
+	for len(e.cleanups) > 0 {
+		last := len(e.cleanups) - 1
+		fn := e.cleanups[last]
+		e.cleanups = e.cleanups[:last]
+		errs = append(errs, fn())
+	}
+	return errors.Join(errs...)
+}

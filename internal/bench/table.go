@@ -1,0 +1,100 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// Target is what an arm should cost.
+type Target struct {
+	Scenario   string
+	Parameters string // as in Group; "" for every group of the scenario
+	Arm        string
+	AtMost     float64
+	Of         string // an arm whose cost AtMost multiplies; "" if AtMost is a median in the group's unit
+}
+
+// WriteTable writes a table for each group, and below it which targets are
+// met. RATIO is an arm's cost in multiples of sluice's.
+func WriteTable(w io.Writer, groups []Group, targets []Target) error {
+	for _, g := range groups {
+		fmt.Fprintf(w, "%s, %s, %s\n", g.Scenario, g.Parameters, g.Unit)
+		table := tabwriter.NewWriter(w, 0, 8, 3, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(table, "ARM\tMEDIAN\tQUARTILES\tLESS FLOOR\tRATIO\tROUNDS\t")
+		for _, s := range g.Arms {
+			writeArm(table, &g, s)
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		for _, s := range g.Arms {
+			if s.Void > 0 {
+				fmt.Fprintf(w, "  void rounds of %s: %d, the last because %s\n", s.Arm, s.Void, s.Error)
+			}
+		}
+		for _, t := range targets {
+			if line := t.judge(&g); line != "" {
+				fmt.Fprintln(w, "  "+line)
+			}
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeArm(w io.Writer, g *Group, s Summary) {
+	if s.Rounds == 0 {
+		fmt.Fprintf(w, "%s\t-\t-\t-\t-\t0\t\n", s.Arm)
+		return
+	}
+	cost, ratio := "-", "-"
+	if _, ok := g.arm(ArmFloor); ok && s.Arm != ArmFloor {
+		cost = figure(s.Cost)
+		if own, ok := g.arm(armSluice); ok && own.Cost > 0 {
+			ratio = fmt.Sprintf("%.2f", s.Cost/own.Cost)
+		}
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s to %s\t%s\t%s\t%d\t\n", s.Arm, figure(s.Median), figure(s.Low), figure(s.High), cost, ratio, s.Rounds)
+}
+
+func (t *Target) applies(g *Group) bool {
+	return t.Scenario == g.Scenario && (t.Parameters == "" || t.Parameters == g.Parameters)
+}
+
+// judge compares a group with the target; "" when it says nothing of it.
+func (t *Target) judge(g *Group) string {
+	own, ok := g.arm(t.Arm)
+	if !ok || !t.applies(g) {
+		return ""
+	}
+	if t.Of == "" {
+		return fmt.Sprintf("target: %s at most %s %s: %s, %s", t.Arm, figure(t.AtMost), g.Unit, figure(own.Median), met(own.Median <= t.AtMost))
+	}
+	other, ok := g.arm(t.Of)
+	if !ok || other.Cost <= 0 {
+		return ""
+	}
+	ratio := own.Cost / other.Cost
+	return fmt.Sprintf("target: %s at most %.2f times %s: %.2f, %s", t.Arm, t.AtMost, t.Of, ratio, met(ratio <= t.AtMost))
+}
+
+func met(ok bool) string {
+	if ok {
+		return "met"
+	}
+	return "missed"
+}
+
+// figure prints three digits or so.
+func figure(v float64) string {
+	switch {
+	case v >= 100 || v <= -100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10 || v <= -10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
