@@ -34,7 +34,7 @@ type CreateContainer struct {
 
 // HostConfig is the part of a container's configuration that concerns the host.
 type HostConfig struct {
-	NetworkMode string   // network's name or ID; "" for "bridge"
+	NetworkMode string   // network's name or ID, or "container:" and a container's; "" for "bridge"
 	Publish     []string // port specifications in the grammar of package portspec
 	AutoRemove  bool
 	Privileged  bool
@@ -42,6 +42,7 @@ type HostConfig struct {
 	CapDrop     []string
 	Rootfs      string   // directory; "" for the host's files
 	ExtraHosts  []string // NAME:IP
+	Links       []string // NAME[:ALIAS]
 	DNS         []string `json:"Dns"`
 }
 
@@ -145,6 +146,7 @@ type InspectHostConfig struct {
 	CapAdd       []string
 	CapDrop      []string
 	ExtraHosts   []string
+	Links        []string // of the default network: /TARGET:/CONTAINER/ALIAS
 	DNS          []string `json:"Dns"`
 	Rootfs       string
 }

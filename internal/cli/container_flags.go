@@ -16,7 +16,7 @@ import (
 type containerOptions struct {
 	name, hostname, network, workdir, ip, rootfs string
 	publish, env, envFiles, hosts, dns           []string
-	capAdd, capDrop, aliases                     []string
+	capAdd, capDrop, aliases, links              []string
 	remove, interactive, tty, privileged         bool
 }
 
@@ -25,7 +25,7 @@ func (o *containerOptions) addFlags(f *pflag.FlagSet) {
 	f.SetInterspersed(false)
 	f.StringVar(&o.name, "name", "", "name of the container")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "host name inside; the short ID by default")
-	f.StringVar(&o.network, "network", "bridge", "network to join: a name or ID, host, or none")
+	f.StringVar(&o.network, "network", "bridge", "network to join: a name or ID, host, none, or container:NAME for that of another container")
 	f.StringArrayVar(&o.aliases, "network-alias", nil, "name in the network that containers can share: connections to it go to them in turn")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "working directory inside")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address in the network; the lowest free one by default")
@@ -34,6 +34,7 @@ func (o *containerOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set a variable: NAME=VALUE, or NAME to pass on")
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "read variables from a file")
 	f.StringArrayVar(&o.hosts, "add-host", nil, "add a line to /etc/hosts: NAME:IP")
+	f.StringArrayVar(&o.links, "link", nil, "name another container in /etc/hosts: NAME[:ALIAS]")
 	f.StringArrayVar(&o.dns, "dns", nil, "name server")
 	f.StringArrayVar(&o.capAdd, "cap-add", nil, "add a capability")
 	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "drop a capability")
@@ -84,6 +85,7 @@ func (o *containerOptions) body(env *Env, cmd []string) (api.CreateContainer, er
 			CapDrop:     o.capDrop,
 			Rootfs:      rootfs,
 			ExtraHosts:  o.hosts,
+			Links:       o.links,
 			DNS:         o.dns,
 		},
 	}, nil

@@ -15,24 +15,46 @@ import (
 // are watched again, the others are ended, and what belongs to none of the
 // running ones is taken away. It goes on after errors and returns them all.
 func (m *Manager) Adopt(ctx context.Context) error {
-	var errs []error
+	// First everybody is counted: a sandbox must not go with one that ended
+	// while another is still in it.
+	endpoints := m.endpointsBySandbox()
+	var ended []*container
 	for _, r := range m.List() {
 		c, err := m.find(r.ID)
 		if err != nil || r.State != Running {
 			continue
 		}
+		m.sandboxes.adopt(r.Sandbox, endpoints[r.Sandbox])
 		conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(r.ID)))
 		if err != nil {
-			m.Log.Info("a container ended while the daemon was away", "container", r.Name)
-			m.finish(c, m.lastExit(r.ID))
+			ended = append(ended, c)
 			continue
 		}
-		m.sandboxes.adopt(m.Dirs.Sandbox(r.ID))
 		m.watch(c, conn, r.Pid == 0)
 	}
+	for _, c := range ended {
+		r := m.snapshot(c)
+		m.Log.Info("a container ended while the daemon was away", "container", r.Name)
+		m.finish(c, m.lastExit(r.ID))
+	}
 	running := m.running()
-	errs = append(errs, m.sweepEndpoints(ctx, running), m.sweepShims(running), m.sweepSandboxes(running), m.sweepFiles())
+	errs := []error{m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles()}
+	for id := range endpoints {
+		m.followAddress(id) // what the earlier daemon did not live to write
+	}
 	return errors.Join(errs...)
+}
+
+// endpointsBySandbox returns the IDs of the endpoints of our sandboxes.
+func (m *Manager) endpointsBySandbox() map[string]string {
+	ids := map[string]string{}
+	for _, endpoint := range m.Engine.Endpoints("") {
+		dir, id := filepath.Split(endpoint.Sandbox)
+		if filepath.Clean(dir) == m.Dirs.Netns() {
+			ids[id] = endpoint.ID
+		}
+	}
+	return ids
 }
 
 // running returns the IDs of the containers that run.
@@ -46,14 +68,12 @@ func (m *Manager) running() map[string]bool {
 	return ids
 }
 
-// sweepEndpoints deletes the endpoints of our sandboxes that no running
-// container has.
-func (m *Manager) sweepEndpoints(ctx context.Context, running map[string]bool) error {
+// sweepEndpoints deletes the endpoints of our sandboxes that nobody is in.
+func (m *Manager) sweepEndpoints(ctx context.Context) error {
 	var errs []error
-	for _, endpoint := range m.Engine.Endpoints("") {
-		dir, id := filepath.Split(endpoint.Sandbox)
-		if filepath.Clean(dir) == m.Dirs.Netns() && !running[id] {
-			errs = append(errs, m.Engine.DeleteEndpoint(ctx, endpoint.ID))
+	for sandbox, endpoint := range m.endpointsBySandbox() {
+		if !m.sandboxes.lives(sandbox) {
+			errs = append(errs, m.Engine.DeleteEndpoint(ctx, endpoint))
 		}
 	}
 	return errors.Join(errs...)
@@ -82,21 +102,22 @@ func (m *Manager) sweepShims(running map[string]bool) error {
 	return errors.Join(errs...)
 }
 
-func (m *Manager) sweepSandboxes(running map[string]bool) error {
+func (m *Manager) sweepSandboxes() error {
 	var errs []error
 	for _, id := range entries(m.Dirs.Netns()) {
-		if !running[id] {
+		if !m.sandboxes.lives(id) {
 			errs = append(errs, netdev.DeleteNamespace(m.Dirs.Sandbox(id)))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// sweepFiles removes the directories of containers that have no record.
+// sweepFiles removes the directories of containers that have no record, and
+// whose sandbox nobody uses.
 func (m *Manager) sweepFiles() error {
 	var errs []error
 	for _, id := range entries(m.Dirs.Containers()) {
-		if _, err := m.find(id); err != nil {
+		if m.record(id) == nil && !m.sandboxes.lives(id) {
 			errs = append(errs, os.RemoveAll(m.Dirs.Container(id)))
 		}
 	}
@@ -120,5 +141,5 @@ func (m *Manager) Reset(ctx context.Context) error {
 	for _, r := range m.List() {
 		errs = append(errs, m.Remove(ctx, r.ID, true))
 	}
-	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(nil), m.sweepFiles())...)
+	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(), m.sweepFiles())...)
 }

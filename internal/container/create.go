@@ -24,11 +24,18 @@ var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 // Create validates a container and records it. Nothing runs yet.
 func (m *Manager) Create(config api.CreateContainer) (Record, error) {
 	r := Record{ID: newID(), Name: strings.TrimPrefix(config.Name, "/"), Created: time.Now(), Config: config, State: Created}
+	r.Sandbox = r.ID
 	if r.Name != "" && !validName.MatchString(r.Name) {
 		return r, apierr.BadParameter("Invalid container name (%s), only %s are allowed", r.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
 	}
 	if err := validateProcess(config); err != nil {
 		return r, err
+	}
+	if target, ok := strings.CutPrefix(config.HostConfig.NetworkMode, joinPrefix); ok {
+		if err := m.intendJoin(&r, target); err != nil {
+			return r, err
+		}
+		return r, m.add(&r)
 	}
 	network, err := m.Engine.Network(networkRef(config))
 	if err != nil {
@@ -36,6 +43,9 @@ func (m *Manager) Create(config api.CreateContainer) (Record, error) {
 	}
 	r.NetworkID = network.ID
 	if err := r.readNetworking(network); err != nil {
+		return r, err
+	}
+	if r.Links, err = m.readLinks(config.HostConfig.Links, network); err != nil {
 		return r, err
 	}
 	return r, m.add(&r)

@@ -18,11 +18,10 @@ func (m *Manager) Inspect(ref string) (api.Container, error) {
 	}
 	r := m.snapshot(c)
 	network, err := m.Engine.Network(r.NetworkID)
-	if err != nil {
+	if err != nil && !r.Joined() { // what it joined may be gone, and its network since
 		return api.Container{}, fmt.Errorf("the network of container %s: %w", r.Name, err)
 	}
-	endpoint := m.endpointOf(r)
-	f := filesOf(m.Dirs, r.ID)
+	f := filesOf(m.Dirs, r.Sandbox)
 	out := api.Container{
 		ID:              r.ID,
 		Created:         r.Created.UTC(),
@@ -31,12 +30,12 @@ func (m *Manager) Inspect(ref string) (api.Container, error) {
 		ResolvConfPath:  f.resolvConf(),
 		HostnamePath:    f.hostname(),
 		HostsPath:       f.hosts(),
-		LogPath:         f.log(),
+		LogPath:         filesOf(m.Dirs, r.ID).log(),
 		Name:            "/" + r.Name,
 		Driver:          "host",
-		HostConfig:      hostConfigOf(r, network),
+		HostConfig:      m.hostConfigOf(r, network),
 		Config:          configOf(r),
-		NetworkSettings: m.networkSettings(r, network, endpoint),
+		NetworkSettings: m.networkSettings(r, network),
 	}
 	if len(r.Config.Cmd) > 0 {
 		out.Path, out.Args = r.Config.Cmd[0], r.Config.Cmd[1:]
@@ -45,19 +44,6 @@ func (m *Manager) Inspect(ref string) (api.Container, error) {
 		out.Driver = "rootfs"
 	}
 	return out, nil
-}
-
-// endpointOf returns the endpoint that a running container has; its ID is ""
-// without one.
-func (m *Manager) endpointOf(r Record) engine.Endpoint {
-	if r.EndpointID == "" {
-		return engine.Endpoint{}
-	}
-	endpoint, err := m.Engine.Endpoint(r.EndpointID)
-	if err != nil {
-		return engine.Endpoint{}
-	}
-	return endpoint
 }
 
 func stateOf(r Record) api.ContainerState {
@@ -72,7 +58,7 @@ func stateOf(r Record) api.ContainerState {
 	}
 }
 
-func hostConfigOf(r Record, network engine.Network) api.InspectHostConfig {
+func (m *Manager) hostConfigOf(r Record, network engine.Network) api.InspectHostConfig {
 	h := r.Config.HostConfig
 	mode := h.NetworkMode
 	if mode == "" {
@@ -86,6 +72,7 @@ func hostConfigOf(r Record, network engine.Network) api.InspectHostConfig {
 		CapAdd:       h.CapAdd,
 		CapDrop:      h.CapDrop,
 		ExtraHosts:   h.ExtraHosts,
+		Links:        m.linkPaths(r, network),
 		DNS:          h.DNS,
 		Rootfs:       h.Rootfs,
 	}
@@ -108,13 +95,18 @@ func configOf(r Record) api.ContainerConfig {
 	}
 }
 
-func (m *Manager) networkSettings(r Record, network engine.Network, endpoint engine.Endpoint) api.NetworkSettings {
+func (m *Manager) networkSettings(r Record, network engine.Network) api.NetworkSettings {
+	endpoint := m.EndpointOf(r)
 	settings := api.NetworkSettings{
 		Ports:    PortMap(endpoint.Ports),
-		Networks: map[string]*api.EndpointSettings{network.Name: endpointSettings(r, network, endpoint)},
+		Networks: map[string]*api.EndpointSettings{},
 	}
+	if network.ID == "" {
+		return settings
+	}
+	settings.Networks[network.Name] = m.endpointSettings(r, network, endpoint)
 	if r.State == Running {
-		settings.SandboxID = r.ID
+		settings.SandboxID = r.Sandbox
 		settings.SandboxKey = m.sandboxKey(r, network)
 	}
 	// Docker repeats the default bridge's addresses at the top.
@@ -131,11 +123,11 @@ func (m *Manager) sandboxKey(r Record, network engine.Network) string {
 	if network.Driver == engine.DriverHost {
 		return fmt.Sprintf("/proc/%d/ns/net", r.Pid)
 	}
-	return m.Dirs.Sandbox(r.ID)
+	return m.Dirs.Sandbox(r.Sandbox)
 }
 
-func endpointSettings(r Record, network engine.Network, endpoint engine.Endpoint) *api.EndpointSettings {
-	settings := &api.EndpointSettings{NetworkID: network.ID}
+func (m *Manager) endpointSettings(r Record, network engine.Network, endpoint engine.Endpoint) *api.EndpointSettings {
+	settings := &api.EndpointSettings{NetworkID: network.ID, Links: m.privateAliases(r, network)}
 	if r.Requested.IsValid() {
 		settings.IPAMConfig = &api.EndpointIPAMConfig{IPv4Address: r.Requested.String()}
 	}
@@ -144,7 +136,7 @@ func endpointSettings(r Record, network engine.Network, endpoint engine.Endpoint
 	}
 	settings.EndpointID = endpoint.ID
 	if !network.Predefined() {
-		settings.Aliases = append(slices.Clone(endpoint.Aliases), r.ShortID())
+		settings.Aliases = append(slices.Clone(endpoint.Aliases), r.Sandbox[:12])
 	}
 	settings.Gateway = network.Gateway.String()
 	settings.IPAddress = endpoint.Address.String()

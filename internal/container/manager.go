@@ -46,6 +46,7 @@ type Options struct {
 type Manager struct {
 	Options
 	sandboxes sandboxes
+	hosts     sync.Mutex // held while hosts files are changed
 
 	mu         sync.Mutex
 	containers map[string]*container // by ID
@@ -142,6 +143,18 @@ func (m *Manager) Get(ref string) (Record, error) {
 		return Record{}, err
 	}
 	return m.snapshot(c), nil
+}
+
+// record returns the record of a container's ID, or nil.
+func (m *Manager) record(id string) *Record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.containers[id]
+	if !ok {
+		return nil
+	}
+	r := c.record
+	return &r
 }
 
 // List returns all records, the newest first.

@@ -9,14 +9,14 @@ import (
 	"github.com/sluice-net/sluice/internal/portspec"
 )
 
-// Publish publishes further ports of a container, at once when it runs and
-// with every start from now on. It returns what was published.
+// Publish publishes further ports of a container, at once when its sandbox is
+// there and with every start from now on. It returns what was published.
 func (m *Manager) Publish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
 	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
 		published := ports
-		if r.EndpointID != "" {
+		if endpoint := m.EndpointOf(*r); endpoint.ID != "" {
 			var err error
-			if published, err = m.Engine.Publish(ctx, r.EndpointID, ports); err != nil {
+			if published, err = m.Engine.Publish(ctx, endpoint.ID, ports); err != nil {
 				return nil, err
 			}
 		}
@@ -28,8 +28,8 @@ func (m *Manager) Publish(ctx context.Context, ref string, specs []string) ([]en
 // Unpublish withdraws ports that were published, and returns them.
 func (m *Manager) Unpublish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
 	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
-		if r.EndpointID != "" {
-			if err := m.Engine.Unpublish(ctx, r.EndpointID, ports); err != nil {
+		if endpoint := m.EndpointOf(*r); endpoint.ID != "" {
+			if err := m.Engine.Unpublish(ctx, endpoint.ID, ports); err != nil {
 				return nil, err
 			}
 		}
@@ -50,9 +50,14 @@ func withdraws(request, wanted engine.PublishedPort) bool {
 		request.First == wanted.First && request.Last == wanted.Last && request.HostAddr == wanted.HostAddr
 }
 
+// changePorts changes the ports of a container, or of the one whose sandbox it
+// has joined.
 func (m *Manager) changePorts(ref string, specs []string, change func(*Record, []engine.PublishedPort) ([]engine.PublishedPort, error)) ([]engine.PublishedPort, error) {
 	c, err := m.find(ref)
 	if err != nil {
+		return nil, err
+	}
+	if c, err = m.ownerOf(c); err != nil {
 		return nil, err
 	}
 	var ports []engine.PublishedPort
@@ -81,4 +86,17 @@ func (m *Manager) changePorts(ref string, specs []string, change func(*Record, [
 		return nil, err
 	}
 	return changed, m.update(c, func(record *Record) { record.Ports = r.Ports })
+}
+
+// ownerOf returns the container whose sandbox the container is in.
+func (m *Manager) ownerOf(c *container) (*container, error) {
+	r := m.snapshot(c)
+	if !r.Joined() {
+		return c, nil
+	}
+	owner, err := m.find(r.Sandbox)
+	if err != nil {
+		return nil, apierr.Conflict("container %s has joined the network of one that was removed: its ports cannot be changed any more", r.Name)
+	}
+	return owner, nil
 }

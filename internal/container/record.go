@@ -33,12 +33,13 @@ type Record struct {
 	Created   time.Time
 	Config    api.CreateContainer
 	NetworkID string
+	Sandbox   string // ID of the container whose sandbox it is in: its own, unless it joined another's
+	Links     []Link
 	Requested netip.Addr             // the address asked for; zero for any
-	Ports     []engine.PublishedPort // wanted while it runs; those in force are the endpoint's
+	Ports     []engine.PublishedPort // wanted with a start; those in force are the endpoint's
 
 	State      State
 	Pid        int // in the host's PID namespace, while it runs
-	EndpointID string
 	ExitCode   int
 	Error      string // why it did not start
 	StartedAt  time.Time
@@ -48,6 +49,9 @@ type Record struct {
 // ShortID is the ID as listings show it.
 func (r Record) ShortID() string { return r.ID[:12] }
 
+// Joined reports whether the container shares another one's sandbox.
+func (r Record) Joined() bool { return r.Sandbox != r.ID }
+
 // Hostname is the one asked for, or the short ID.
 func (r Record) Hostname() string {
 	if r.Config.Hostname != "" {
@@ -56,7 +60,8 @@ func (r Record) Hostname() string {
 	return r.ShortID()
 }
 
-// files are the paths of a container's own files.
+// files are the paths of a container's own files. What names the network is the
+// sandbox's, and so that of the container whose sandbox it is.
 type files struct{ dir string }
 
 func filesOf(d dirs.Dirs, id string) files { return files{d.Container(id)} }

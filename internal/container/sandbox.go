@@ -1,56 +1,139 @@
 package container
 
-import (
-	"sync"
+import "sync"
 
-	"github.com/sluice-net/sluice/internal/netdev"
-)
-
-// sandboxes counts the users of each network namespace: the first one makes
-// it, and with the last one it goes, its address with it.
+// sandboxes are the network namespaces that containers share. The first user
+// makes one, and with the last it goes, its endpoint and address with it. Each
+// is known by the ID of the container that it was made for.
 type sandboxes struct {
-	mu    sync.Mutex
-	users map[string]int // by path
+	mu  sync.Mutex
+	all map[string]*sandbox
 }
 
-// acquire makes the namespace at path unless it has users.
-func (s *sandboxes) acquire(path string) error {
+type sandbox struct {
+	verb sync.Mutex // held while it is made or taken away
+
+	// Guarded by sandboxes.mu:
+	users    int // those that wait for verb too
+	made     bool
+	endpoint string // ID; "" without one
+}
+
+// acquire counts a user, and makes the sandbox unless it is there already. Build
+// returns the endpoint's ID, and leaves nothing when it fails.
+func (s *sandboxes) acquire(id string, build func() (endpoint string, err error)) error {
+	box := s.enter(id)
+	box.verb.Lock()
+	defer box.verb.Unlock()
+	if s.lives(id) {
+		return nil
+	}
+	endpoint, err := build()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users == nil {
-		s.users = map[string]int{}
+	if err != nil {
+		box.users--
+		s.drop(id, box)
+		return err
 	}
-	if s.users[path] == 0 {
-		if err := netdev.NewNamespace(path); err != nil {
-			return err
-		}
-	}
-	s.users[path]++
+	box.made, box.endpoint = true, endpoint
 	return nil
 }
 
-// adopt counts a user of a namespace that is there already.
-func (s *sandboxes) adopt(path string) {
+// join counts a user of a sandbox that is there, or reports that it is not.
+func (s *sandboxes) join(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users == nil {
-		s.users = map[string]int{}
+	box := s.all[id]
+	if box == nil || !box.made || box.users == 0 {
+		return false
 	}
-	s.users[path]++
+	box.users++
+	return true
 }
 
-// release gives up one use. After the last one, empty is called to take away
-// what is in the namespace, and the namespace is removed.
-func (s *sandboxes) release(path string, empty func() error) error {
+// adopt counts a user of a sandbox that an earlier daemon made.
+func (s *sandboxes) adopt(id, endpoint string) {
+	box := s.enter(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users[path] > 1 {
-		s.users[path]--
+	box.made, box.endpoint = true, endpoint
+}
+
+// release gives up one use. After the last one remove takes the sandbox away;
+// one that cannot be stays, for the next user or the next daemon.
+func (s *sandboxes) release(id string, remove func(endpoint string) error) error {
+	s.mu.Lock()
+	box := s.all[id]
+	if box != nil && box.users > 0 {
+		box.users--
+	}
+	s.mu.Unlock()
+	if box == nil {
 		return nil
 	}
-	if err := empty(); err != nil {
-		return err
+	box.verb.Lock()
+	defer box.verb.Unlock()
+	s.mu.Lock()
+	idle, endpoint := box.made && box.users == 0, box.endpoint
+	s.mu.Unlock()
+	if !idle {
+		return nil
 	}
-	delete(s.users, path)
-	return netdev.DeleteNamespace(path)
+	err := remove(endpoint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		box.made, box.endpoint = false, ""
+	}
+	s.drop(id, box)
+	return err
+}
+
+// enter counts a user, who need not find the sandbox made.
+func (s *sandboxes) enter(id string) *sandbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]*sandbox{}
+	}
+	if s.all[id] == nil {
+		s.all[id] = &sandbox{}
+	}
+	s.all[id].users++
+	return s.all[id]
+}
+
+// drop forgets a sandbox that is not there and that nobody waits for; s.mu is
+// held.
+func (s *sandboxes) drop(id string, box *sandbox) {
+	if box.users == 0 && !box.made {
+		delete(s.all, id)
+	}
+}
+
+// lives reports whether the sandbox is there.
+func (s *sandboxes) lives(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	box := s.all[id]
+	return box != nil && box.made
+}
+
+// shared reports whether the sandbox has more than one user.
+func (s *sandboxes) shared(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	box := s.all[id]
+	return box != nil && box.users > 1
+}
+
+// endpointID is that of the sandbox's endpoint; "" without one.
+func (s *sandboxes) endpointID(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if box := s.all[id]; box != nil {
+		return box.endpoint
+	}
+	return ""
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
@@ -43,33 +42,21 @@ func (m *Manager) removed(c *container) bool {
 	return c.gone
 }
 
-// start makes sandbox and endpoint, launches the shim and, unless somebody
-// will attach, lets it start the command.
+// start enters the sandbox, launches the shim and, unless somebody will attach,
+// lets it start the command.
 func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) (err error) {
-	network, err := m.Engine.Network(r.NetworkID)
-	if err != nil {
+	if err := m.requireLinked(r); err != nil {
 		return err
 	}
-	r.EndpointID = ""
-	if network.Driver != engine.DriverHost {
-		if err := m.sandboxes.acquire(m.Dirs.Sandbox(r.ID)); err != nil {
-			return err
-		}
+	if err := m.enterSandbox(ctx, r); err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.release(r))
 		}
 	}()
-	var addr netip.Addr
-	if network.Driver == engine.DriverBridge {
-		endpoint, err := m.Engine.CreateEndpoint(ctx, m.endpointRequest(r, network))
-		if err != nil {
-			return err
-		}
-		r.EndpointID, addr = endpoint.ID, endpoint.Address
-	}
-	config, err := m.shimConfig(r, network, addr)
+	config, err := m.shimConfig(r)
 	if err != nil {
 		return err
 	}
@@ -78,7 +65,7 @@ func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) 
 		return err
 	}
 	err = m.update(c, func(record *Record) {
-		record.State, record.Pid, record.EndpointID = Running, pid, r.EndpointID
+		record.State, record.Pid = Running, pid
 		record.StartedAt, record.FinishedAt = time.Now(), time.Time{}
 		record.ExitCode, record.Error = 0, ""
 	})
@@ -87,22 +74,6 @@ func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) 
 	}
 	m.watch(c, conn, hold)
 	return nil
-}
-
-func (m *Manager) endpointRequest(r Record, network engine.Network) engine.EndpointRequest {
-	req := engine.EndpointRequest{
-		NetworkID: network.ID,
-		Owner:     r.Name,
-		Sandbox:   m.Dirs.Sandbox(r.ID),
-		Device:    "eth0",
-		Address:   r.Requested,
-		Ports:     r.Ports,
-	}
-	// Only networks that the user made have names.
-	if !network.Predefined() {
-		req.Names, req.Aliases = []string{r.Name, r.ShortID()}, r.Config.Aliases
-	}
-	return req
 }
 
 // launch starts the shim and returns a connection to it that nothing has been
@@ -126,8 +97,11 @@ func (m *Manager) launch(r Record, config shim.Config, hold bool) (*shim.Conn, i
 	return conn, pid, nil
 }
 
-func (m *Manager) shimConfig(r Record, network engine.Network, addr netip.Addr) (shim.Config, error) {
-	f := filesOf(m.Dirs, r.ID)
+func (m *Manager) shimConfig(r Record) (shim.Config, error) {
+	network, err := m.Engine.Network(r.NetworkID)
+	if err != nil {
+		return shim.Config{}, err
+	}
 	mask, err := m.capabilities(r)
 	if err != nil {
 		return shim.Config{}, err
@@ -141,7 +115,7 @@ func (m *Manager) shimConfig(r Record, network engine.Network, addr netip.Addr) 
 		Capabilities: mask,
 		Privileged:   r.Config.HostConfig.Privileged,
 		OpenStdin:    r.Config.OpenStdin,
-		LogPath:      f.log(),
+		LogPath:      filesOf(m.Dirs, r.ID).log(),
 	}
 	// On the host's network the host's names are right.
 	if network.Driver == engine.DriverHost {
@@ -149,9 +123,10 @@ func (m *Manager) shimConfig(r Record, network engine.Network, addr netip.Addr) 
 		return config, nil
 	}
 	config.Hostname = r.Hostname()
-	config.NetNS = m.Dirs.Sandbox(r.ID)
+	f := filesOf(m.Dirs, r.Sandbox)
+	config.NetNS = m.Dirs.Sandbox(r.Sandbox)
 	config.Hosts, config.ResolvConf, config.EtcHost = f.hosts(), f.resolvConf(), f.hostname()
-	return config, writeFiles(f, r, addr)
+	return config, nil
 }
 
 func (m *Manager) capabilities(r Record) (uint64, error) {
@@ -168,18 +143,6 @@ func environment(r Record, wishes []string) []string {
 		"HOME=/root",
 	}
 	return mergeEnv(env, wishes)
-}
-
-// release takes away what a command had: endpoint, sandbox and shim.
-func (m *Manager) release(r Record) error {
-	sandbox := m.Dirs.Sandbox(r.ID)
-	err := m.sandboxes.release(sandbox, func() error {
-		if r.EndpointID == "" {
-			return nil
-		}
-		return m.Engine.DeleteEndpoint(context.Background(), r.EndpointID)
-	})
-	return errors.Join(err, os.RemoveAll(m.Dirs.Shim(r.ID)))
 }
 
 // startFailed notes why a container did not start and gives the error its exit

@@ -22,7 +22,7 @@ func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) e
 	if done == nil {
 		return nil
 	}
-	m.drain(c, true)
+	m.drain(m.snapshot(c), true)
 	if err := m.signal(c, sigterm); err != nil {
 		return err
 	}
@@ -32,19 +32,20 @@ func (m *Manager) Stop(ctx context.Context, ref string, timeout time.Duration) e
 	case <-time.After(timeout):
 		return m.kill(ctx, c, done)
 	case <-ctx.Done():
-		m.drain(c, false)
+		m.drain(m.snapshot(c), false)
 		return ctx.Err()
 	}
 }
 
 // drain takes a container that still runs out of the turn of its aliases, or
-// puts it back.
-func (m *Manager) drain(c *container, drain bool) {
-	r := m.snapshot(c)
-	if r.EndpointID == "" {
+// puts it back. While others share its sandbox it stays: they may be whom its
+// clients want.
+func (m *Manager) drain(r Record, drain bool) {
+	id := m.sandboxes.endpointID(r.Sandbox)
+	if id == "" || drain && m.sandboxes.shared(r.Sandbox) {
 		return
 	}
-	if err := m.Engine.DrainEndpoint(r.EndpointID, drain); err != nil {
+	if err := m.Engine.DrainEndpoint(id, drain); err != nil {
 		m.Log.Warn("the turn of a container's aliases", "container", r.Name, "drain", drain, "error", err)
 	}
 }
@@ -121,7 +122,11 @@ func (m *Manager) signal(c *container, signal syscall.Signal) error {
 	if err != nil {
 		return nil //nolint:nilerr // no shim: the command has ended
 	}
-	return errors.Join(conn.Signal(signal), conn.Close())
+	err = conn.Signal(signal)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		err = nil // the shim is going: the command has ended
+	}
+	return errors.Join(err, conn.Close())
 }
 
 func (m *Manager) kill(ctx context.Context, c *container, done chan struct{}) error {

@@ -34,9 +34,12 @@ func (m *Manager) summary(r Record, now time.Time) api.ContainerSummary {
 	}
 	if network, err := m.Engine.Network(r.NetworkID); err == nil {
 		s.HostConfig.NetworkMode = network.Name
+		if r.Joined() {
+			s.HostConfig.NetworkMode = r.Config.HostConfig.NetworkMode
+		}
 		s.Networks = []string{network.Name}
 	}
-	for _, p := range m.endpointOf(r).Ports {
+	for _, p := range m.EndpointOf(r).Ports {
 		port := api.PortSummary{
 			IP:          p.HostAddr.String(),
 			PrivatePort: p.Target,

@@ -84,7 +84,7 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 		m.Log.Error("release a container that ended", "container", r.Name, "error", err)
 	}
 	err := m.update(c, func(r *Record) {
-		r.State, r.Pid, r.EndpointID = Exited, 0, ""
+		r.State, r.Pid = Exited, 0
 		if exit.Error != "" {
 			r.State = Created
 		}
@@ -106,7 +106,8 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 	}
 }
 
-// forget removes a container that does not run; c.verb is held.
+// forget removes a container that does not run; c.verb is held. Its files stay
+// while others use its sandbox, which has them bound.
 func (m *Manager) forget(c *container, id string) error {
 	if err := m.Store.Delete(bucket, id); err != nil {
 		return err
@@ -115,5 +116,8 @@ func (m *Manager) forget(c *container, id string) error {
 	delete(m.containers, id)
 	c.gone = true
 	m.mu.Unlock()
+	if m.sandboxes.lives(id) {
+		return os.RemoveAll(filesOf(m.Dirs, id).log())
+	}
 	return os.RemoveAll(m.Dirs.Container(id))
 }

@@ -31,7 +31,7 @@ func (b *backend) RemoveNetwork(ctx context.Context, ref string) error {
 	}
 	// Stopped containers keep their network: they could not start again.
 	for _, r := range b.containers.List() {
-		if r.NetworkID == network.ID && r.EndpointID == "" {
+		if r.NetworkID == network.ID && !r.Joined() && b.containers.EndpointOf(r).ID == "" {
 			return apierr.Forbidden("error while removing network: network %s is used by container %s, which is not running: remove it first", network.Name, r.Name)
 		}
 	}
@@ -75,7 +75,7 @@ func (b *backend) network(n engine.Network) api.Network {
 	out.IPAM.Config = append(out.IPAM.Config, api.IPAMConfig{Subnet: n.Subnet.String(), Gateway: n.Gateway.String()})
 	byEndpoint := map[string]string{}
 	for _, r := range b.containers.List() {
-		byEndpoint[r.EndpointID] = r.ID
+		byEndpoint[b.containers.EndpointOf(r).ID] = r.ID // of those who share one, the first that was created
 	}
 	for _, ep := range b.engine.Endpoints(n.ID) {
 		id := byEndpoint[ep.ID]

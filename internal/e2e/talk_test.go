@@ -32,9 +32,12 @@ func newTalk(t testing.TB, n *lab.Namespace, addr string) *talk {
 	return k
 }
 
+// setDeadline fails for closed connections, as reading and writing will.
+func (k *talk) setDeadline() { _ = k.conn.SetDeadline(time.Now().Add(5 * time.Second)) }
+
 func (k *talk) expectLine() string {
 	k.t.Helper()
-	_ = k.conn.SetDeadline(time.Now().Add(5 * time.Second)) // fails for closed connections, as reading will
+	k.setDeadline()
 	line, err := k.reader.ReadString('\n')
 	if err != nil {
 		k.t.Errorf("an established connection: %v", err)
@@ -45,6 +48,7 @@ func (k *talk) expectLine() string {
 // say sends a line, which must come back.
 func (k *talk) say(line string) {
 	k.t.Helper()
+	k.setDeadline() // the last one may be long past
 	if _, err := k.conn.Write([]byte(line + "\n")); err != nil {
 		k.t.Errorf("an established connection: %v", err)
 		return

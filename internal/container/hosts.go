@@ -1,0 +1,55 @@
+package container
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+)
+
+// setHostsLine gives names a line of their own in a hosts file: in the place of
+// the one that they had, else at the end. Without an address they have none.
+// Other lines stay as they are, those that somebody wrote in the container too.
+func setHostsLine(content []byte, names string, addr netip.Addr) []byte {
+	var line []byte
+	if addr.IsValid() {
+		line = fmt.Appendf(nil, "%s\t%s\n", addr, names)
+	}
+	var out []byte
+	for old := range bytes.Lines(content) {
+		if _, had, ok := bytes.Cut(bytes.TrimRight(old, "\n"), []byte("\t")); ok && string(had) == names {
+			out = append(out, line...)
+			line = nil
+			continue
+		}
+		out = append(out, old...)
+	}
+	if len(line) > 0 && len(out) > 0 && out[len(out)-1] != '\n' {
+		out = append(out, '\n')
+	}
+	return append(out, line...)
+}
+
+// editFile changes a small file in place, because containers have it bound. It
+// is written at once, and a shorter one is filled up with empty lines before it
+// is cut: who reads meanwhile sees whole lines.
+func editFile(path string, change func([]byte) []byte) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	content := change(bytes.Clone(old))
+	if bytes.Equal(content, old) {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	filled := append(bytes.Clone(content), bytes.Repeat([]byte("\n"), max(0, len(old)-len(content)))...)
+	if _, err := file.WriteAt(filled, 0); err != nil {
+		return err
+	}
+	return file.Truncate(int64(len(content)))
+}

@@ -1,0 +1,108 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// enterSandbox makes the container a user of its sandbox. One of its own is
+// made unless others have kept it since the container ended last.
+func (m *Manager) enterSandbox(ctx context.Context, r Record) error {
+	if r.Joined() {
+		if err := m.join(r); err != nil {
+			return err
+		}
+	} else {
+		build := func() (string, error) { return m.buildSandbox(ctx, r) }
+		if err := m.sandboxes.acquire(r.Sandbox, build); err != nil {
+			return err
+		}
+	}
+	m.drain(r, false) // whoever shared it may be stopping
+	m.followAddress(r.Sandbox)
+	return nil
+}
+
+// buildSandbox makes a container's network namespace, its endpoint, and the
+// files that name it. It leaves nothing when it fails.
+func (m *Manager) buildSandbox(ctx context.Context, r Record) (endpointID string, err error) {
+	network, err := m.Engine.Network(r.NetworkID)
+	if err != nil || network.Driver == engine.DriverHost {
+		return "", err
+	}
+	if err := netdev.NewNamespace(m.Dirs.Sandbox(r.ID)); err != nil {
+		return "", err
+	}
+	var endpoint engine.Endpoint
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.removeSandbox(r.ID, endpoint.ID))
+		}
+	}()
+	if network.Driver == engine.DriverBridge {
+		if endpoint, err = m.Engine.CreateEndpoint(ctx, m.endpointRequest(r, network)); err != nil {
+			return "", err
+		}
+	}
+	return endpoint.ID, writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Address)
+}
+
+func (m *Manager) endpointRequest(r Record, network engine.Network) engine.EndpointRequest {
+	req := engine.EndpointRequest{
+		NetworkID: network.ID,
+		Owner:     r.Name,
+		Sandbox:   m.Dirs.Sandbox(r.ID),
+		Device:    "eth0",
+		Address:   r.Requested,
+		Ports:     r.Ports,
+	}
+	// Only networks that the user made have names.
+	if !network.Predefined() {
+		req.Names, req.Aliases = []string{r.Name, r.ShortID()}, r.Config.Aliases
+	}
+	return req
+}
+
+// removeSandbox takes a sandbox away. Its endpoint's ID is "" if it has none.
+func (m *Manager) removeSandbox(id, endpointID string) error {
+	if endpointID != "" {
+		// The caller may be gone by now, and this must be done all the same.
+		if err := m.Engine.DeleteEndpoint(context.Background(), endpointID); err != nil {
+			return err
+		}
+	}
+	return netdev.DeleteNamespace(m.Dirs.Sandbox(id))
+}
+
+// release takes away what a command had: its shim, and its sandbox unless
+// others use it. The files of a sandbox whose container was removed go with it.
+func (m *Manager) release(r Record) error {
+	err := m.sandboxes.release(r.Sandbox, func(endpointID string) error {
+		return m.removeSandbox(r.Sandbox, endpointID)
+	})
+	if !m.sandboxes.lives(r.Sandbox) {
+		m.followAddress(r.Sandbox)
+		if m.record(r.Sandbox) == nil {
+			err = errors.Join(err, os.RemoveAll(m.Dirs.Container(r.Sandbox)))
+		}
+	}
+	return errors.Join(err, os.RemoveAll(m.Dirs.Shim(r.ID)))
+}
+
+// EndpointOf returns the endpoint of the container's sandbox, which it has
+// while anybody in there runs; its ID is "" without one.
+func (m *Manager) EndpointOf(r Record) engine.Endpoint {
+	id := m.sandboxes.endpointID(r.Sandbox)
+	if id == "" {
+		return engine.Endpoint{}
+	}
+	endpoint, err := m.Engine.Endpoint(id)
+	if err != nil {
+		return engine.Endpoint{}
+	}
+	return endpoint
+}
