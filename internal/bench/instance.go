@@ -61,7 +61,7 @@ func (i *instance) output(args ...string) (string, error) {
 // eventually tries for five seconds.
 func eventually(check func() error) error {
 	var err error
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if err = check(); err == nil {
 			return nil
 		}

@@ -37,7 +37,7 @@ type sample struct {
 }
 
 // Scenarios returns all there are.
-func Scenarios() []Scenario { return []Scenario{forwarding} }
+func Scenarios() []Scenario { return []Scenario{forwarding, lifecycle} }
 
 // Select returns the scenarios of a comma-separated list of names, all of them
 // for "".

@@ -71,6 +71,9 @@ func TestTable(t *testing.T) {
 	rows := append(rowsOf(ArmFloor, 100), rowsOf(armSluice, 300)...)
 	rows = append(rows, rowsOf(armIptables, 1100)...)
 	rows = append(rows, rowsOf(armNftables, math.NaN())...)
+	rows = append(rows,
+		Row{Scenario: "s", Arm: armSluice, Round: 1, Value: 7, Unit: "ns"},
+		Row{Scenario: "t", Arm: armSluice, Round: 1, Value: 15, Unit: "ms"})
 	targets := []Target{
 		{Scenario: "s", Arm: armSluice, AtMost: 0.25, Of: armIptables},
 		{Scenario: "s", Parameters: "a=1 b=2", Arm: armSluice, AtMost: 250},
@@ -81,15 +84,20 @@ func TestTable(t *testing.T) {
 	if err := WriteTable(&out, Summarize(rows), targets); err != nil {
 		t.Fatal(err)
 	}
-	want := `s, a=1 b=2, ns
-        ARM   MEDIAN      QUARTILES   LESS FLOOR   RATIO   ROUNDS
-      floor      100     100 to 100            -       -        1
-     sluice      300     300 to 300          200    1.00        1
-   iptables     1100   1100 to 1100         1000    5.00        1
-   nftables        -              -            -       -        0
+	want := `s, ns
+PARAMETERS   ARM        MEDIAN   QUARTILES      LESS FLOOR   RATIO   ROUNDS
+a=1 b=2      floor      100      100 to 100     -            -       1
+a=1 b=2      sluice     300      300 to 300     200          1.00    1
+a=1 b=2      iptables   1100     1100 to 1100   1000         5.00    1
+a=1 b=2      nftables   -        -              -            -       0
+             sluice     7.00     7.00 to 7.00   -            -       1
   void rounds of nftables: 1, the last because lost
-  target: sluice at most 0.25 times iptables: 0.20, met
-  target: sluice at most 250 ns: 300, missed
+  target: a=1 b=2, sluice at most 0.25 times iptables: 0.20, met
+  target: a=1 b=2, sluice at most 250 ns: 300, missed
+
+t, ms
+PARAMETERS   ARM      MEDIAN   QUARTILES      LESS FLOOR   RATIO   ROUNDS
+             sluice   15.0     15.0 to 15.0   -            -       1
 
 `
 	if out.String() != want {

@@ -15,19 +15,36 @@ type Target struct {
 	Of         string // an arm whose cost AtMost multiplies; "" if AtMost is a median in the group's unit
 }
 
-// WriteTable writes a table for each group, and below it which targets are
-// met. RATIO is an arm's cost in multiples of sluice's.
+// WriteTable writes a table for each scenario and unit, and below it which
+// targets are met. RATIO is an arm's cost in multiples of sluice's.
 func WriteTable(w io.Writer, groups []Group, targets []Target) error {
+	for len(groups) > 0 {
+		first := groups[0]
+		n := 1
+		for n < len(groups) && groups[n].Scenario == first.Scenario && groups[n].Unit == first.Unit {
+			n++
+		}
+		if err := writeScenario(w, groups[:n], targets); err != nil {
+			return err
+		}
+		groups = groups[n:]
+	}
+	return nil
+}
+
+func writeScenario(w io.Writer, groups []Group, targets []Target) error {
+	fmt.Fprintf(w, "%s, %s\n", groups[0].Scenario, groups[0].Unit)
+	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	fmt.Fprintln(table, "PARAMETERS\tARM\tMEDIAN\tQUARTILES\tLESS FLOOR\tRATIO\tROUNDS")
 	for _, g := range groups {
-		fmt.Fprintf(w, "%s, %s, %s\n", g.Scenario, g.Parameters, g.Unit)
-		table := tabwriter.NewWriter(w, 0, 8, 3, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(table, "ARM\tMEDIAN\tQUARTILES\tLESS FLOOR\tRATIO\tROUNDS\t")
 		for _, s := range g.Arms {
 			writeArm(table, &g, s)
 		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, g := range groups {
 		for _, s := range g.Arms {
 			if s.Void > 0 {
 				fmt.Fprintf(w, "  void rounds of %s: %d, the last because %s\n", s.Arm, s.Void, s.Error)
@@ -35,19 +52,17 @@ func WriteTable(w io.Writer, groups []Group, targets []Target) error {
 		}
 		for _, t := range targets {
 			if line := t.judge(&g); line != "" {
-				fmt.Fprintln(w, "  "+line)
+				fmt.Fprintf(w, "  target: %s, %s\n", g.Parameters, line)
 			}
 		}
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
 	}
-	return nil
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 func writeArm(w io.Writer, g *Group, s Summary) {
 	if s.Rounds == 0 {
-		fmt.Fprintf(w, "%s\t-\t-\t-\t-\t0\t\n", s.Arm)
+		fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t0\n", g.Parameters, s.Arm)
 		return
 	}
 	cost, ratio := "-", "-"
@@ -57,7 +72,8 @@ func writeArm(w io.Writer, g *Group, s Summary) {
 			ratio = fmt.Sprintf("%.2f", s.Cost/own.Cost)
 		}
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s to %s\t%s\t%s\t%d\t\n", s.Arm, figure(s.Median), figure(s.Low), figure(s.High), cost, ratio, s.Rounds)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s to %s\t%s\t%s\t%d\n",
+		g.Parameters, s.Arm, figure(s.Median), figure(s.Low), figure(s.High), cost, ratio, s.Rounds)
 }
 
 func (t *Target) applies(g *Group) bool {
@@ -71,14 +87,14 @@ func (t *Target) judge(g *Group) string {
 		return ""
 	}
 	if t.Of == "" {
-		return fmt.Sprintf("target: %s at most %s %s: %s, %s", t.Arm, figure(t.AtMost), g.Unit, figure(own.Median), met(own.Median <= t.AtMost))
+		return fmt.Sprintf("%s at most %s %s: %s, %s", t.Arm, figure(t.AtMost), g.Unit, figure(own.Median), met(own.Median <= t.AtMost))
 	}
 	other, ok := g.arm(t.Of)
 	if !ok || other.Cost <= 0 {
 		return ""
 	}
 	ratio := own.Cost / other.Cost
-	return fmt.Sprintf("target: %s at most %.2f times %s: %.2f, %s", t.Arm, t.AtMost, t.Of, ratio, met(ratio <= t.AtMost))
+	return fmt.Sprintf("%s at most %.2f times %s: %.2f, %s", t.Arm, t.AtMost, t.Of, ratio, met(ratio <= t.AtMost))
 }
 
 func met(ok bool) string {
