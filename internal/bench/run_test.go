@@ -90,10 +90,11 @@ func TestRunCleansUp(t *testing.T) {
 
 // TestEveryScenario runs all of them on real packets, for a moment.
 func TestEveryScenario(t *testing.T) {
+	sluice := lab.Binary(t) // before TMPDIR is a test's
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
-			rows, err := s.Run(context.Background(), Env{Sluice: lab.Binary(t), Frames: 1000}, 1, t.Output())
+			rows, err := s.Run(context.Background(), Env{Sluice: sluice, Frames: 1000}, 1, t.Output())
 			if err != nil {
 				t.Fatal(err)
 			}
