@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -73,6 +74,22 @@ func (l *Loader) AttachBridge(device string, ifindex int) error {
 // DetachBridge takes it away; a device that is gone is no error.
 func (l *Loader) DetachBridge(device string) error {
 	return l.detach(datapath.HookBridge, device, egress)
+}
+
+// Attached returns the devices that a hook's links are pinned for, by whichever
+// process. In clsact mode there are none.
+func (l *Loader) Attached(hook datapath.Hook) ([]string, error) {
+	entries, err := os.ReadDir(l.pins.links())
+	if err != nil {
+		return nil, err
+	}
+	var devices []string
+	for _, entry := range entries {
+		if of, device, _ := strings.Cut(entry.Name(), "@"); of == hook.String() {
+			devices = append(devices, dotted(device))
+		}
+	}
+	return devices, nil
 }
 
 // attach attaches in the loader's mode and takes away what a daemon in the other

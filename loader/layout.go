@@ -31,3 +31,5 @@ func (p pins) qdisc(device string) string {
 }
 
 func undotted(name string) string { return strings.ReplaceAll(name, ".", "%2E") }
+
+func dotted(name string) string { return strings.ReplaceAll(name, "%2E", ".") }

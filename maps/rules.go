@@ -15,12 +15,16 @@ import (
 var ErrChain = errors.New("too many rules share a host port")
 
 // SetRule installs a rule, and for a published port the host ports that lead
-// to it. The index keeps its generation, so that flows go on.
+// to it. The index keeps its generation, so that flows go on. What is there
+// already is written again: somebody else may have changed it.
 func (m *Maps) SetRule(index uint32, r Rule) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.rules[index]; ok && old == r {
-		return nil
+		if r.Kind != RulePublish {
+			return m.writeRule(index, r, 0)
+		}
+		return m.writeGroup(m.overlapping(index))
 	}
 	if err := m.checkChain(index, r); err != nil {
 		return err
@@ -213,12 +217,16 @@ func (m *Maps) writeRule(index uint32, r Rule, next uint32) error {
 	})
 }
 
+func portsMap(protocol uint8) string {
+	if protocol == unix.IPPROTO_UDP {
+		return "ports_udp"
+	}
+	return "ports_tcp"
+}
+
 // writePorts lets the ports from first on lead to heads, in one system call.
 func (m *Maps) writePorts(protocol uint8, first uint16, heads []uint32) error {
-	name := "ports_tcp"
-	if protocol == unix.IPPROTO_UDP {
-		name = "ports_udp"
-	}
+	name := portsMap(protocol)
 	ports := make([]uint32, len(heads))
 	for i := range ports {
 		ports[i] = uint32(first) + uint32(i)
@@ -229,7 +237,8 @@ func (m *Maps) writePorts(protocol uint8, first uint16, heads []uint32) error {
 	return nil
 }
 
-// readRules fills the table of installed rules from the kernel.
+// readRules fills the table of installed rules from the kernel. What no rule of
+// ours looks like is left to SetRule and Sweep.
 func (m *Maps) readRules() error {
 	indices := make([]uint32, 1024)
 	values := make([]datapath.Rule, 1024)
@@ -237,8 +246,8 @@ func (m *Maps) readRules() error {
 	for {
 		n, err := m.byName["rules"].BatchLookup(&cursor, indices, values, nil)
 		for i := range n {
-			if values[i].Kind != 0 {
-				m.rules[indices[i]] = ruleOf(values[i])
+			if r := ruleOf(values[i]); r.sane() && indices[i] != 0 {
+				m.rules[indices[i]] = r
 			}
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -248,6 +257,16 @@ func (m *Maps) readRules() error {
 			return fmt.Errorf("read rules: %w", err)
 		}
 	}
+}
+
+func (r Rule) sane() bool {
+	switch r.Kind {
+	case RuleMasquerade, RuleAlias:
+		return true
+	case RulePublish:
+		return r.First != 0 && r.First <= r.Last && (r.Protocol == unix.IPPROTO_TCP || r.Protocol == unix.IPPROTO_UDP)
+	}
+	return false
 }
 
 func ruleOf(v datapath.Rule) Rule {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	hooks "github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/loader"
 	"github.com/sluice-net/sluice/maps"
@@ -18,13 +19,13 @@ type datapath struct {
 	loader *loader.Loader
 
 	mu       sync.Mutex
-	attached map[string]int // uplinks that have our program: ifindex by name
+	attached map[string]bool // names of the uplinks that have our program
 }
 
 var _ engine.Datapath = (*datapath)(nil)
 
 func newDatapath(l *loader.Loader, m *maps.Maps) *datapath {
-	return &datapath{Maps: m, loader: l, attached: map[string]int{}}
+	return &datapath{Maps: m, loader: l, attached: map[string]bool{}}
 }
 
 func (d *datapath) AttachContainer(device string, ifindex int) error {
@@ -47,19 +48,21 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 	sources := map[uint32]netip.Addr{}
 	names := map[string]bool{}
 	for _, u := range uplinks {
-		if d.attached[u.Name] != u.Ifindex {
-			if err := d.loader.AttachUplink(u.Name, u.Ifindex); err != nil {
-				return err
-			}
-			d.attached[u.Name] = u.Ifindex
+		if err := d.loader.AttachUplink(u.Name, u.Ifindex); err != nil {
+			return err
 		}
+		d.attached[u.Name] = true
 		sources[uint32(u.Ifindex)] = u.Source4
 		names[u.Name] = true
 	}
 	if err := d.Maps.SetUplinks(sources); err != nil {
 		return err
 	}
-	for name := range d.attached {
+	earlier, err := d.loader.Attached(hooks.HookUplink)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(earlier, slices.Collect(maputil.Keys(d.attached))) {
 		if names[name] {
 			continue
 		}
@@ -67,6 +70,28 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 			return err
 		}
 		delete(d.attached, name)
+	}
+	return nil
+}
+
+// SweepPrograms takes the pins of devices away that are not ours any more.
+func (d *datapath) SweepPrograms(owned func(device string) bool) error {
+	for hook, detach := range map[hooks.Hook]func(string) error{
+		hooks.HookContainer: d.loader.DetachContainer,
+		hooks.HookBridge:    d.loader.DetachBridge,
+	} {
+		attached, err := d.loader.Attached(hook)
+		if err != nil {
+			return err
+		}
+		for _, device := range attached {
+			if owned(device) {
+				continue
+			}
+			if err := detach(device); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -45,6 +45,12 @@ type Datapath interface {
 	DetachContainer(device string) error
 	AttachBridge(device string, ifindex int) error
 	DetachBridge(device string) error
+
+	// Sweep takes away the entries that nothing in use accounts for, and
+	// SweepPrograms the attachments of devices of ours that we do not own
+	// any more.
+	Sweep(use maps.InUse) error
+	SweepPrograms(owned func(device string) bool) error
 }
 
 // Uplink is a device that leads outside.

@@ -192,3 +192,18 @@ func (f *fakeDatapath) detach(what string) error {
 	delete(f.attached, what)
 	return nil
 }
+
+func (f *fakeDatapath) Sweep(use bpfmaps.InUse) error {
+	defer f.call("Sweep")()
+	maps.DeleteFunc(f.networks, func(i uint16, _ bpfmaps.Network) bool { return !use.Networks[uint32(i)] })
+	maps.DeleteFunc(f.endpoints, func(i uint32, _ bpfmaps.Endpoint) bool { return !use.Endpoints[i] })
+	maps.DeleteFunc(f.rules, func(i uint32, _ bpfmaps.Rule) bool { return !use.Rules[i] })
+	maps.DeleteFunc(f.aliases, func(_ uint32, a bpfmaps.Alias) bool { return !use.Aliases[a.Addr] })
+	return nil
+}
+
+func (f *fakeDatapath) SweepPrograms(owned func(device string) bool) error {
+	defer f.call("SweepPrograms")()
+	maps.DeleteFunc(f.attached, func(what string, _ int) bool { return !owned(what[strings.Index(what, " ")+1:]) })
+	return nil
+}

@@ -101,10 +101,11 @@ func repair(ctx context.Context, p plan) error {
 	return nil
 }
 
-// removeStrays removes devices that carry our mark and that no record knows.
+// removeStrays removes what no record knows: devices that carry our mark,
+// entries and attachments of the datapath.
 func (e *Engine) removeStrays() error {
 	marked, err := e.devices.Marked()
-	errs := []error{err}
+	errs := []error{err, e.datapath.Sweep(e.registry.inUse()), e.datapath.SweepPrograms(e.Owns)}
 	for _, name := range marked {
 		if e.Owns(name) {
 			continue

@@ -123,10 +123,11 @@ func TestReconcileRemovesStrays(t *testing.T) {
 	f := newFixture(t)
 	before := f.snapshot()
 	n := f.createNetwork(NetworkRequest{Name: "custom"})
+	f.createEndpoint("custom", tcp(8080, 8080, 80))
+	for _, ep := range f.Endpoints(n.ID) {
+		must(t, f.registry.removeEndpoint(ep.ID))
+	}
 	must(t, f.registry.removeNetwork(n.ID))
-	f.datapath.ClearNetwork(n.Index)
-	f.datapath.ClearRule(n.Rule)
-	f.datapath.DetachBridge(n.Bridge)
 	f.restart()
 	must(t, f.Reconcile(context.Background()))
 	f.wantUnchanged(before)

@@ -3,10 +3,12 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"sync"
 
 	"github.com/sluice-net/sluice/internal/ipam"
 	"github.com/sluice-net/sluice/internal/store"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // Buckets of the store.
@@ -187,4 +189,29 @@ func (r *registry) releaseRule(index uint32) {
 	if index != 0 {
 		r.ruleIndexes.release(index)
 	}
+}
+
+// inUse is all that the datapath may know of.
+func (r *registry) inUse() maps.InUse {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	use := maps.InUse{
+		Networks: map[uint32]bool{}, Endpoints: map[uint32]bool{}, Rules: map[uint32]bool{},
+		Aliases: map[netip.Addr]bool{},
+	}
+	for _, n := range r.networks {
+		use.Networks[uint32(n.Index)], use.Rules[n.Rule] = true, true
+	}
+	for _, ep := range r.endpoints {
+		use.Endpoints[ep.Index] = true
+		for _, p := range ep.Ports {
+			use.Rules[p.Rule] = true
+		}
+	}
+	for _, a := range r.aliases {
+		use.Rules[a.Rule], use.Aliases[a.Address] = true, true
+	}
+	delete(use.Networks, 0) // of what has no number
+	delete(use.Rules, 0)
+	return use
 }

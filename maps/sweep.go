@@ -1,0 +1,157 @@
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// InUse tells what the intent accounts for.
+type InUse struct {
+	// By index, which is never 0.
+	Networks, Endpoints, Rules map[uint32]bool
+	Aliases                    map[netip.Addr]bool
+}
+
+// Sweep takes away every entry that nothing in use accounts for: what a crash
+// or another tool left. What is in use must have been written before.
+func (m *Maps) Sweep(use InUse) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, sweep := range []func(InUse) error{
+		m.sweepNetworks, m.sweepEndpoints, m.sweepAliases, m.sweepRules, m.sweepPorts,
+	} {
+		if err := sweep(use); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls fn for every entry of a map, those of an array that are zero left
+// out. fn may change the map.
+func each[K, V comparable](m *Maps, name string, fn func(K, V) error) error {
+	table := m.byName[name]
+	var key K
+	var value, zero V
+	found := map[K]V{}
+	entries := table.Iterate()
+	for entries.Next(&key, &value) {
+		if table.Type() != ebpf.Array || value != zero {
+			found[key] = value
+		}
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	for key, value := range found {
+		if err := fn(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Maps) sweepNetworks(use InUse) error {
+	subnets := map[datapath.SubnetKey4]uint32{}
+	err := each(m, "networks", func(index uint32, n datapath.Network) error {
+		if !use.Networks[index] {
+			return m.put("networks", index, datapath.Network{})
+		}
+		subnets[datapath.SubnetKey4{PrefixLen: prefixLength(n.Mask4), Addr: n.Subnet4}] = index
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return each(m, "subnets4", func(key datapath.SubnetKey4, index uint32) error {
+		if subnets[key] == index && index != 0 {
+			return nil
+		}
+		return m.delete("subnets4", key)
+	})
+}
+
+func (m *Maps) sweepEndpoints(use InUse) error {
+	devices, addresses := map[uint32]uint32{}, map[uint32]uint32{}
+	err := each(m, "endpoints", func(index uint32, e datapath.Endpoint) error {
+		gone := datapath.Endpoint{Generation: e.Generation}
+		switch {
+		case use.Endpoints[index]:
+			devices[e.Ifindex], addresses[e.Addr4] = index, index
+		case e != gone:
+			gone.Generation++
+			return m.put("endpoints", index, gone)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, owners := range map[string]map[uint32]uint32{"devices": devices, "endpoints4": addresses} {
+		err := each(m, name, func(key, index uint32) error {
+			if owners[key] == index && index != 0 {
+				return nil
+			}
+			return m.delete(name, key)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Maps) sweepAliases(use InUse) error {
+	return each(m, "vips4", func(raw uint32, _ datapath.Vip) error {
+		if use.Aliases[addr4(raw)] {
+			return nil
+		}
+		return m.delete("vips4", raw)
+	})
+}
+
+func (m *Maps) sweepRules(use InUse) error {
+	return each(m, "rules", func(index uint32, r datapath.Rule) error {
+		gone := datapath.Rule{Generation: r.Generation}
+		if use.Rules[index] || r == gone {
+			return nil
+		}
+		if _, known := m.rules[index]; known {
+			return m.clearRule(index)
+		}
+		gone.Generation++
+		return m.put("rules", index, gone)
+	})
+}
+
+// sweepPorts frees the ports that no rule has.
+func (m *Maps) sweepPorts(InUse) error {
+	for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		heads := make([]uint32, 1<<16)
+		var cursor ebpf.MapBatchCursor
+		_, err := m.byName[portsMap(protocol)].BatchLookup(&cursor, make([]uint32, len(heads)), heads, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read %s: %w", portsMap(protocol), err)
+		}
+		for _, r := range m.rules {
+			if r.Kind == RulePublish && r.Protocol == protocol {
+				clear(heads[r.First : int(r.Last)+1])
+			}
+		}
+		for port, head := range heads {
+			if head == 0 {
+				continue
+			}
+			if err := m.writePorts(protocol, uint16(port), []uint32{0}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
