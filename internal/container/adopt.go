@@ -38,7 +38,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 		m.finish(c, m.lastExit(r.ID))
 	}
 	running := m.running()
-	errs := []error{m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles()}
+	errs := []error{m.removeEnded(), m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles()}
 	for id := range endpoints {
 		m.followAddress(id) // what the earlier daemon did not live to write
 	}
@@ -55,6 +55,18 @@ func (m *Manager) endpointsBySandbox() map[string]string {
 		}
 	}
 	return ids
+}
+
+// removeEnded removes the containers that ended and were to be removed then.
+func (m *Manager) removeEnded() error {
+	var errs []error
+	for _, r := range m.List() {
+		if !r.Config.HostConfig.AutoRemove || r.State == Running || r.State == Created && r.Error == "" {
+			continue
+		}
+		errs = append(errs, m.Remove(context.Background(), r.ID, false))
+	}
+	return errors.Join(errs...)
 }
 
 // running returns the IDs of the containers that run.

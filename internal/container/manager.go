@@ -40,6 +40,8 @@ type Options struct {
 	Engine Engine
 	Shim   string // path of the shim's program
 	Log    *slog.Logger
+	// Rebooted says that no process of the records can be there any more.
+	Rebooted bool
 }
 
 // Manager holds the containers. Its methods may be called from any goroutine.

@@ -78,9 +78,14 @@ func (m *Manager) removeSandbox(id, endpointID string) error {
 	return netdev.DeleteNamespace(m.Dirs.Sandbox(id))
 }
 
-// release takes away what a command had: its shim, and its sandbox unless
-// others use it. The files of a sandbox whose container was removed go with it.
+// release takes away what a command had: its sandbox and its shim.
 func (m *Manager) release(r Record) error {
+	return errors.Join(m.leaveSandbox(r), os.RemoveAll(m.Dirs.Shim(r.ID)))
+}
+
+// leaveSandbox takes a container's sandbox away unless others use it. The files
+// of a sandbox whose container was removed go with it.
+func (m *Manager) leaveSandbox(r Record) error {
 	err := m.sandboxes.release(r.Sandbox, func(endpointID string) error {
 		return m.removeSandbox(r.Sandbox, endpointID)
 	})
@@ -90,7 +95,7 @@ func (m *Manager) release(r Record) error {
 			err = errors.Join(err, os.RemoveAll(m.Dirs.Container(r.Sandbox)))
 		}
 	}
-	return errors.Join(err, os.RemoveAll(m.Dirs.Shim(r.ID)))
+	return err
 }
 
 // EndpointOf returns the endpoint of the container's sandbox, which it has

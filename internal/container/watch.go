@@ -18,6 +18,10 @@ const (
 // the command.
 const exitUnknown = 128 + int(syscall.SIGKILL)
 
+// exitReboot is the exit code of a command that the machine's end has ended, as
+// Docker gives it.
+const exitReboot = 255
+
 // watch follows a running container to its end. With starting, the command
 // waits for a client, and its PID is still to come.
 func (m *Manager) watch(c *container, conn *shim.Conn, starting bool) {
@@ -68,19 +72,23 @@ func (m *Manager) follow(c *container, conn *shim.Conn, starting bool) shim.Exit
 // lastExit is how a command whose shim is gone ended.
 func (m *Manager) lastExit(id string) shim.Exit {
 	exit, err := shim.ReadExit(m.Dirs.Shim(id))
-	if err != nil {
-		return shim.Exit{Code: exitUnknown, Time: time.Now()}
+	switch {
+	case err == nil:
+		return exit
+	case m.Rebooted:
+		return shim.Exit{Code: exitReboot, Time: time.Now()}
 	}
-	return exit
+	return shim.Exit{Code: exitUnknown, Time: time.Now()}
 }
 
-// finish releases what the command had and notes its end. A container that was
-// to be removed with its end is.
+// finish releases what the command had and notes its end, and only then removes
+// the shim's directory, which knows how it ended. A container that was to be
+// removed with its end is.
 func (m *Manager) finish(c *container, exit shim.Exit) {
 	c.verb.Lock()
 	defer c.verb.Unlock()
 	r := m.snapshot(c)
-	if err := m.release(r); err != nil {
+	if err := m.leaveSandbox(r); err != nil {
 		m.Log.Error("release a container that ended", "container", r.Name, "error", err)
 	}
 	err := m.update(c, func(r *Record) {
@@ -92,6 +100,8 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 	})
 	if err != nil {
 		m.Log.Error("note the end of a container", "container", r.Name, "error", err)
+	} else if err := os.RemoveAll(m.Dirs.Shim(r.ID)); err != nil {
+		m.Log.Error("remove a shim's directory", "container", r.Name, "error", err)
 	}
 	if r.Config.HostConfig.AutoRemove {
 		if err := m.forget(c, r.ID); err != nil {

@@ -30,6 +30,8 @@ type instance struct {
 
 	loader     *loader.Loader
 	maps       *maps.Maps
+	store      *store.DB
+	bootID     string
 	datapath   *datapath
 	engine     *engine.Engine
 	containers *container.Manager
@@ -112,6 +114,14 @@ func (i *instance) openEngine(context.Context) error {
 		return err
 	}
 	i.onClose(func() { _ = db.Close() })
+	i.store = db
+	if i.bootID, err = store.BootID(); err != nil {
+		return err
+	}
+	sameBoot, err := db.IsBoot(i.bootID)
+	if err != nil {
+		return err
+	}
 	i.engine, err = engine.New(engine.Options{
 		Store:    db,
 		Datapath: i.datapath,
@@ -127,7 +137,7 @@ func (i *instance) openEngine(context.Context) error {
 		return err
 	}
 	i.containers, err = container.New(container.Options{
-		Dirs: i.dirs, Store: db, Engine: i.engine, Shim: binary, Log: i.log,
+		Dirs: i.dirs, Store: db, Engine: i.engine, Shim: binary, Log: i.log, Rebooted: !sameBoot,
 	})
 	if err != nil {
 		return err
@@ -235,7 +245,7 @@ func (i *instance) reconcile(ctx context.Context) error {
 	if _, err := i.engine.Network(engine.NetworkBridge); err != nil {
 		return fmt.Errorf("the default network could not be made: %w", err)
 	}
-	return nil
+	return i.store.MarkBoot(i.bootID)
 }
 
 // attachSockets opens the host's own way to published ports.

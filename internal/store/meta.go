@@ -35,18 +35,24 @@ func (db *DB) checkSchema() error {
 	return nil
 }
 
-// MarkBoot records the boot id and reports whether it differs from the one
-// recorded before: then nothing volatile of the records exists any more. The
-// first boot of a database counts as a change.
-func (db *DB) MarkBoot(id string) (changed bool, err error) {
+// IsBoot reports whether the boot id is the one that was recorded last. If it is
+// not, nothing volatile of the records exists any more. A new database has none.
+func (db *DB) IsBoot(id string) (bool, error) {
 	var last string
 	if err := db.Get(metaBucket, bootKey, &last); err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	if last == id {
-		return false, nil
+	return last == id, nil
+}
+
+// MarkBoot records the boot id, once what an earlier boot left has been dealt
+// with.
+func (db *DB) MarkBoot(id string) error {
+	same, err := db.IsBoot(id)
+	if same || err != nil {
+		return err
 	}
-	return true, db.Put(metaBucket, bootKey, id)
+	return db.Put(metaBucket, bootKey, id)
 }
 
 // BootID returns the running kernel's boot id.

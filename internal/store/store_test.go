@@ -109,12 +109,14 @@ func TestMarkBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []struct {
-		id      string
-		changed bool
-	}{{id, true}, {id, false}, {"another", true}, {"another", false}} {
-		changed, err := db.MarkBoot(want.id)
-		if err != nil || changed != want.changed {
-			t.Errorf("call %d: changed %v, %v", i, changed, err)
+		id   string
+		same bool
+	}{{id, false}, {id, true}, {"another", false}, {"another", true}} {
+		if same, err := db.IsBoot(want.id); err != nil || same != want.same {
+			t.Errorf("call %d: same %v, %v", i, same, err)
+		}
+		if err := db.MarkBoot(want.id); err != nil {
+			t.Errorf("call %d: %v", i, err)
 		}
 	}
 }
