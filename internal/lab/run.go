@@ -78,11 +78,12 @@ func (n *Namespace) Background(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Eventually waits until check succeeds, for ten seconds at most.
+// Eventually waits until check succeeds, for thirty seconds at most: a busy
+// machine takes its time.
 func (n *Namespace) Eventually(what string, check func() error) {
 	n.t.Helper()
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// devices checks what the host's namespace has, which the caller is in.
+func (c *checker) devices() {
+	want := map[string]bool{netdev.LendingDevice: true}
+	c.sysctl("ipv4", netdev.LendingDevice, "forwarding", "1")
+	for _, n := range c.networks {
+		if n.value.Driver == engine.DriverBridge {
+			want[n.value.Bridge] = true
+			c.bridge(n.value)
+		}
+	}
+	for _, ep := range c.endpoints {
+		want[ep.value.HostDevice] = true
+		c.veth(ep.value)
+	}
+	links, err := netlink.LinkList()
+	c.must(err)
+	marked := map[string]bool{}
+	for _, l := range links {
+		if l.Attrs().Alias == "sluice" {
+			marked[l.Attrs().Name] = true
+		}
+	}
+	same(c, "devices", marked, want)
+	c.neighbours()
+}
+
+// up returns a device that must be there and up.
+func (c *checker) up(name string) netlink.Link {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		c.complain("device %s: %w", name, err)
+		return nil
+	}
+	if l.Attrs().RawFlags&unix.IFF_UP == 0 {
+		c.complain("device %s is down", name)
+	}
+	return l
+}
+
+func (c *checker) bridge(n engine.Network) {
+	l := c.up(n.Bridge)
+	if l == nil {
+		return
+	}
+	if mac := netdev.MACFor(n.Gateway); l.Attrs().HardwareAddr.String() != mac.String() {
+		c.complain("%s has the address %s, and should have %s", n.Bridge, l.Attrs().HardwareAddr, mac)
+	}
+	c.address(n.Bridge, l, fmt.Sprintf("%s/%d", n.Gateway, n.Subnet.Bits()))
+	c.sysctl("ipv4", n.Bridge, "forwarding", "0")
+	c.sysctl("ipv4", n.Bridge, "route_localnet", "1")
+	c.sysctl("ipv6", n.Bridge, "disable_ipv6", "1")
+}
+
+func (c *checker) veth(ep engine.Endpoint) {
+	l, n := c.up(ep.HostDevice), c.networks[ep.NetworkID].value
+	if l == nil {
+		return
+	}
+	if bridge := c.up(n.Bridge); bridge != nil && l.Attrs().MasterIndex != bridge.Attrs().Index {
+		c.complain("%s is no port of %s", ep.HostDevice, n.Bridge)
+	}
+	c.sysctl("ipv4", ep.HostDevice, "forwarding", "0")
+	c.sysctl("ipv6", ep.HostDevice, "disable_ipv6", "1")
+	if ports, err := os.ReadFile(filepath.Join("/sys/class/net", ep.HostDevice, "brport/learning")); err == nil && strings.TrimSpace(string(ports)) != "0" {
+		c.complain("the bridge learns from %s", ep.HostDevice)
+	}
+	c.must(netdev.InNamespace(ep.Sandbox, func() error {
+		inner := c.up(ep.Device)
+		if inner != nil {
+			c.address(ep.Owner+"'s "+ep.Device, inner, fmt.Sprintf("%s/%d", ep.Address, n.Subnet.Bits()))
+		}
+		return nil
+	}))
+}
+
+func (c *checker) address(what string, l netlink.Link, want string) {
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_V4)
+	c.must(err)
+	got := map[string]bool{}
+	for _, a := range addrs {
+		got[a.IPNet.String()] = true
+	}
+	same(c, "addresses of "+what, got, map[string]bool{want: true})
+}
+
+func (c *checker) sysctl(family, device, name, want string) {
+	path := filepath.Join("/proc/sys/net", family, "conf", device, name)
+	if got, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(got)) != want {
+		c.complain("%s is %s, and should be %s", path, strings.TrimSpace(string(got)), want)
+	}
+}
+
+// neighbours checks the permanent ones of our bridges.
+func (c *checker) neighbours() {
+	got, want := map[string]bool{}, map[string]bool{}
+	for _, n := range c.networks {
+		if l, err := netlink.LinkByName(n.value.Bridge); err == nil {
+			found, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
+			c.must(err)
+			for _, neigh := range found {
+				if neigh.State == netlink.NUD_PERMANENT {
+					got[neigh.IP.String()] = true
+				}
+			}
+		}
+	}
+	for _, ep := range c.endpoints {
+		want[ep.value.Address.String()] = true
+	}
+	for _, a := range c.aliases {
+		want[a.Address.String()] = true
+	}
+	same(c, "neighbours", got, want)
+}
+
+// attachments checks that every program is where it should be, and pinned.
+func (c *checker) attachments() {
+	want := map[string]int{}
+	c.must(c.Host.Do(func() error {
+		add := func(hook, device string) {
+			if l, err := netlink.LinkByName(device); err == nil {
+				want[hook+"@"+strings.ReplaceAll(device, ".", "%2E")] = l.Attrs().Index
+			}
+		}
+		for _, n := range c.networks {
+			if n.value.Driver == engine.DriverBridge {
+				add("bridge", n.value.Bridge)
+			}
+		}
+		for _, ep := range c.endpoints {
+			add("container", ep.value.HostDevice)
+		}
+		for _, uplink := range systemInfo(c.Lab).Uplinks {
+			add("uplink", uplink)
+		}
+		return nil
+	}))
+	var st unix.Stat_t
+	c.must(unix.Stat(c.Cgroup, &st))
+	dir := filepath.Join(c.Root, "bpf", "v1", "links")
+	got := map[string]int{}
+	sockets := 0
+	for name := range c.entries("bpf", "v1", "links") {
+		pinned, err := link.LoadPinnedLink(filepath.Join(dir, name), nil)
+		if !c.must(err) {
+			continue
+		}
+		info, err := pinned.Info()
+		pinned.Close()
+		switch {
+		case !c.must(err):
+		case info.TCX() != nil:
+			got[name] = int(info.TCX().Ifindex)
+		case info.Cgroup() != nil && info.Cgroup().CgroupId == st.Ino:
+			sockets++
+		default:
+			c.complain("%s is attached to nothing of ours", name)
+		}
+	}
+	if sockets != 9 {
+		c.complain("%d socket programs are attached, and 9 should be", sockets)
+	}
+	same(c, "programs", got, want)
+}

@@ -1,0 +1,126 @@
+package e2e
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// TestInvariants holds them against a busy host in each stage of a daemon's
+// life.
+func TestInvariants(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	expectInvariants(l)
+	busyHost(l)
+	l.OK("run", "-d", "--name=m0", "--network=custombridge", "--network-alias=rr")
+	l.OK("run", "-d", "--name=m1", "--network=custombridge", "--network-alias=rr")
+	expectInvariants(l)
+	l.StopDaemon(unix.SIGKILL)
+	l.StartDaemon()
+	expectInvariants(l)
+	l.OK("rm", "-f", "net00", "net01", "m1", "test00")
+	expectInvariants(l)
+}
+
+// damagedHost is a host with something of every kind and connections that go on.
+type damagedHost struct {
+	*lab.Lab
+	talks []*talk
+}
+
+func newDamagedHost(t *testing.T, daemonArgs ...string) *damagedHost {
+	t.Helper()
+	h := &damagedHost{Lab: lab.New(t, daemonArgs...)}
+	h.Client.Background(selfPath, "tcp-echo", ":7")
+	busyHost(h.Lab)
+	for _, name := range []string{"m0", "m1"} {
+		runServer(h.Lab, name, "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr")
+	}
+	h.reconnect()
+	return h
+}
+
+// reconnect opens the connections anew.
+func (h *damagedHost) reconnect() {
+	h.Helper()
+	h.talks = nil
+	h.answers()
+	h.talks = []*talk{newTalk(h.T, h.Client, lab.HostAddr+":8080")}
+}
+
+// answers asserts that new connections are served in every direction.
+func (h *damagedHost) answers() {
+	h.Helper()
+	greeting(h.Client, lab.HostAddr+":8080")
+	greeting(h.Host, "127.0.0.1:8080")
+	h.Host.Eventually("net00 reaches the outside", func() error { return h.exec("net00", lab.ClientAddr+":7") })
+	h.Host.Eventually("net01 reaches the alias", func() error { return h.exec("net01", h.aliasAddress()+":80") })
+}
+
+func (h *damagedHost) goOn() {
+	h.Helper()
+	for _, k := range h.talks {
+		k.say("still here")
+	}
+}
+
+// exec connects from a container.
+func (h *damagedHost) exec(name, addr string) error {
+	if r := h.Sluice("exec", name, selfPath, "tcp-ask", addr); r.Code != 0 {
+		return errors.New(r.Stderr)
+	}
+	return nil
+}
+
+func (h *damagedHost) aliasAddress() string {
+	h.Helper()
+	in, err := readIntent(h.Lab)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for _, a := range in.aliases {
+		return a.Address.String()
+	}
+	h.Fatal("there is no alias")
+	return ""
+}
+
+// recovered asserts that what was damaged is whole again.
+func (h *damagedHost) recovered(d damage) {
+	h.Helper()
+	var err error
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = violations(h.Lab); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		h.Errorf("%s: not repaired:\n%v", d.name, err)
+	}
+	h.answers()
+	if d.kills || err != nil {
+		h.reconnect()
+	}
+	h.goOn()
+}
+
+// TestNextDaemonRepairs damages an instance whose daemon was killed, in every
+// way, and starts the next one.
+func TestNextDaemonRepairs(t *testing.T) {
+	t.Parallel()
+	h := newDamagedHost(t)
+	for _, d := range damages() {
+		t.Log(d.name)
+		h.StopDaemon(unix.SIGKILL)
+		if err := d.do(h.Lab); err != nil {
+			t.Fatalf("%s: %v", d.name, err)
+		}
+		h.StartDaemon()
+		h.recovered(d)
+	}
+}
