@@ -78,9 +78,9 @@ func (k *kernel) has(name string, key any) bool {
 // entries is the number of entries of a hash map.
 func (k *kernel) entries(name string) int {
 	k.t.Helper()
-	tables, err := k.Tables()
+	o, err := k.Occupancy()
 	must(k.t, err)
-	return tables[name].Entries
+	return o.Tables[name].Entries
 }
 
 func must(t testing.TB, err error) {

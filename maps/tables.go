@@ -10,30 +10,60 @@ import (
 	"github.com/sluice-net/sluice/internal/datapath"
 )
 
+// Occupancy is what the maps hold.
+type Occupancy struct {
+	// Tables has the rules and every map with entries of its own, by name.
+	Tables map[string]Table
+	// Flows are the halves of flows in the conntrack table. Those that have
+	// timed out count until their place is taken.
+	Flows map[FlowKind]int
+}
+
 // Table is how full a map is.
 type Table struct{ Entries, Capacity int }
 
-// Tables returns how full the rules and every map with entries of its own are,
-// by name. It walks them in batches: a few milliseconds for a full conntrack
-// table.
-func (m *Maps) Tables() (map[string]Table, error) {
-	tables := map[string]Table{}
+// FlowKind is what halves of flows are counted by.
+type FlowKind struct {
+	Family   int   // 4 or 6
+	Protocol uint8 // IPPROTO_TCP, IPPROTO_UDP or IPPROTO_ICMP
+}
+
+// Occupancy counts what the maps hold. It walks each of them once, in batches:
+// some milliseconds for a full conntrack table.
+func (m *Maps) Occupancy() (Occupancy, error) {
+	o := Occupancy{Tables: map[string]Table{}, Flows: map[FlowKind]int{}}
 	for name, table := range m.byName {
 		switch table.Type() {
 		case ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
 		default:
 			continue
 		}
-		n, err := countEntries(table)
-		if err != nil {
-			return nil, fmt.Errorf("count %s: %w", name, err)
+		count := countEntries
+		if name == "flows4" {
+			count = o.countFlows
 		}
-		tables[name] = Table{Entries: n, Capacity: int(table.MaxEntries())}
+		n, err := count(table)
+		if err != nil {
+			return Occupancy{}, fmt.Errorf("count %s: %w", name, err)
+		}
+		o.Tables[name] = Table{Entries: n, Capacity: int(table.MaxEntries())}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	tables["rules"] = Table{Entries: len(m.rules), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
-	return tables, nil
+	o.Tables["rules"] = Table{Entries: len(m.rules), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
+	return o, nil
+}
+
+func (o Occupancy) countFlows(table *ebpf.Map) (n int, err error) {
+	keys := make([]datapath.FlowKey4, batchSize(table))
+	values := make([]datapath.Flow4, len(keys))
+	err = eachBatch(table, keys, values, func(found int) {
+		n += found
+		for _, key := range keys[:found] {
+			o.Flows[FlowKind{Family: 4, Protocol: key.Protocol}]++
+		}
+	})
+	return n, err
 }
 
 func countEntries(table *ebpf.Map) (n int, err error) {
@@ -50,9 +80,11 @@ func blank(bytes uint32, n int) any {
 	return reflect.MakeSlice(reflect.SliceOf(element), n, n).Interface()
 }
 
-// batchSize is how many entries one system call reads: no more than there can
-// be, and more than a bucket of a hash map ever has.
-func batchSize(table *ebpf.Map) int { return int(min(table.MaxEntries(), 4096)) }
+// batchSize is how many entries one system call reads: about 256 KiB of them,
+// no more than there can be, and more than a bucket of a hash map ever has.
+func batchSize(table *ebpf.Map) int {
+	return int(min(table.MaxEntries(), max(256, 256<<10/(table.KeySize()+table.ValueSize()))))
+}
 
 // eachBatch reads a map into keys and values, again and again until its end,
 // and tells how many are there each time.
@@ -68,28 +100,4 @@ func eachBatch(table *ebpf.Map, keys, values any, visit func(n int)) error {
 			return nil
 		}
 	}
-}
-
-// FlowKind is what halves of flows are counted by.
-type FlowKind struct {
-	Family   int   // 4 or 6
-	Protocol uint8 // IPPROTO_TCP, IPPROTO_UDP or IPPROTO_ICMP
-}
-
-// Flows counts the halves of flows in the conntrack table. Those that have
-// timed out count until their place is taken.
-func (m *Maps) Flows() (map[FlowKind]int, error) {
-	kinds := map[FlowKind]int{}
-	table := m.byName["flows4"]
-	keys := make([]datapath.FlowKey4, batchSize(table))
-	values := make([]datapath.Flow4, len(keys))
-	err := eachBatch(table, keys, values, func(n int) {
-		for i := range n {
-			kinds[FlowKind{Family: 4, Protocol: keys[i].Protocol}]++
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("count the flows: %w", err)
-	}
-	return kinds, nil
 }

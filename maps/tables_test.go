@@ -17,8 +17,9 @@ func TestTables(t *testing.T) {
 	must(t, k.SetNetwork(1, network("172.17.0.0/16", "172.17.0.1")))
 	must(t, k.SetEndpoint(5, someEndpoint()))
 	must(t, k.SetRule(3, maps.Rule{Kind: maps.RuleMasquerade, Network: 1}))
-	tables, err := k.Tables()
+	o, err := k.Occupancy()
 	must(t, err)
+	tables := o.Tables
 	want := map[string]int{
 		"flows4": 2, "flows6": 0, "devices": 1, "endpoints4": 1, "host_addrs4": 0, "rules": 1,
 		"uplinks": 0, "subnets4": 1, "subnets6": 0, "socket_origins": 0, "vips4": 0,
@@ -48,15 +49,15 @@ func TestTablesOfManyBatches(t *testing.T) {
 func TestFlows(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	flows, err := k.Flows()
+	o, err := k.Occupancy()
 	must(t, err)
-	equal(t, "kinds of no flows", len(flows), 0)
+	equal(t, "kinds of no flows", len(o.Flows), 0)
 	for i, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: uint32(i), Protocol: protocol}, datapath.Flow4{}))
 	}
-	flows, err = k.Flows()
+	o, err = k.Occupancy()
 	must(t, err)
-	equal(t, "kinds", len(flows), 2)
-	equal(t, "TCP", flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_TCP}], 2)
-	equal(t, "UDP", flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_UDP}], 1)
+	equal(t, "kinds", len(o.Flows), 2)
+	equal(t, "TCP", o.Flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_TCP}], 2)
+	equal(t, "UDP", o.Flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_UDP}], 1)
 }

@@ -105,11 +105,11 @@ func (b *backend) Info(context.Context) (api.Info, error) {
 			info.Drops[reason.String()] = n
 		}
 	}
-	tables, err := b.maps.Tables()
+	occupancy, err := b.maps.Occupancy()
 	if err != nil {
 		return info, err
 	}
-	for name, t := range tables {
+	for name, t := range occupancy.Tables {
 		info.MapEntries[name] = t.Entries
 	}
 	return info, nil

@@ -205,3 +205,32 @@ func TestAllocateHigh(t *testing.T) {
 		t.Errorf("AllocateHigh in a full network = %v, %v", got, err)
 	}
 }
+
+func TestTaken(t *testing.T) {
+	t.Parallel()
+	db, subnet := open(t), netip.MustParsePrefix("10.0.0.0/16") // of many chunks
+	want := func(n int) {
+		t.Helper()
+		err := db.View(func(tx *store.Tx) error {
+			taken, err := Taken(tx)
+			if taken["net"] != n {
+				t.Errorf("%d addresses are taken, want %d", taken["net"], n)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	want(0)
+	add(t, db, subnet)
+	want(Reserved)
+	allocate(t, db, subnet)
+	update(t, db, func(tx *store.Tx) error {
+		_, err := AllocateHigh(tx, "net", subnet, 7)
+		return err
+	})
+	want(Reserved + 2)
+	update(t, db, func(tx *store.Tx) error { return RemoveNetwork(tx, "net") })
+	want(0)
+}

@@ -47,8 +47,7 @@ func (c *datapathCollector) Describe(out chan<- *prometheus.Desc) {
 func (c *datapathCollector) Collect(out chan<- prometheus.Metric) {
 	c.packets(out)
 	c.drops(out)
-	c.flows(out)
-	c.tables(out)
+	c.occupancy(out)
 }
 
 func (c *datapathCollector) packets(out chan<- prometheus.Metric) {
@@ -75,24 +74,16 @@ func (c *datapathCollector) drops(out chan<- prometheus.Metric) {
 	}
 }
 
-func (c *datapathCollector) flows(out chan<- prometheus.Metric) {
-	flows, err := c.source.Flows()
-	if err != nil {
-		out <- prometheus.NewInvalidMetric(flowsDesc, err)
-		return
-	}
-	for _, k := range kinds {
-		out <- gauge(flowsDesc, flows[k.kind], k.family, k.protocol)
-	}
-}
-
-func (c *datapathCollector) tables(out chan<- prometheus.Metric) {
-	tables, err := c.source.Tables()
+func (c *datapathCollector) occupancy(out chan<- prometheus.Metric) {
+	o, err := c.source.Occupancy()
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(entriesDesc, err)
 		return
 	}
-	for name, t := range tables {
+	for _, k := range kinds {
+		out <- gauge(flowsDesc, o.Flows[k.kind], k.family, k.protocol)
+	}
+	for name, t := range o.Tables {
 		out <- gauge(entriesDesc, t.Entries, name)
 		out <- gauge(capacityDesc, t.Capacity, name)
 	}

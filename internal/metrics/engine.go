@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sluice-net/sluice/internal/portspec"
 )
@@ -42,13 +43,28 @@ func (c *engineCollector) ports(out chan<- prometheus.Metric) {
 		return
 	}
 	for _, v := range views {
-		labels := []string{
+		labels := prometheus.MakeLabelPairs(portPacketsDesc, []string{
 			portspec.ProtocolName(v.Port.Protocol), v.Port.HostAddr.String(), portspec.Span(v.Port.First, v.Port.Last),
 			v.Endpoint.Owner, v.Network.Name,
-		}
-		out <- counter(portPacketsDesc, v.Counters.Packets, labels...)
-		out <- counter(portFlowsDesc, v.Counters.Flows, labels...)
+		})
+		out <- portCounter{portPacketsDesc, labels, float64(v.Counters.Packets)}
+		out <- portCounter{portFlowsDesc, labels, float64(v.Counters.Flows)}
 	}
+}
+
+// portCounter is a counter that shares its labels with another of the same
+// port: there can be thousands.
+type portCounter struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair
+	value  float64
+}
+
+func (p portCounter) Desc() *prometheus.Desc { return p.desc }
+
+func (p portCounter) Write(out *dto.Metric) error {
+	out.Label, out.Counter = p.labels, &dto.Counter{Value: &p.value}
+	return nil
 }
 
 func (c *engineCollector) aliases(out chan<- prometheus.Metric) {

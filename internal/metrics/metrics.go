@@ -23,8 +23,7 @@ import (
 type Datapath interface {
 	Packets(hook datapath.Hook, verdict datapath.Verdict) (uint64, error)
 	Drops(reason reasons.Reason) (uint64, error)
-	Flows() (map[maps.FlowKind]int, error)
-	Tables() (map[string]maps.Table, error)
+	Occupancy() (maps.Occupancy, error)
 }
 
 // Engine is what the metrics ask of the intent; *engine.Engine answers.

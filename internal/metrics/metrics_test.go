@@ -23,7 +23,7 @@ import (
 // fakeDatapath counts what the tests can tell apart.
 type fakeDatapath struct {
 	err  error
-	hold chan struct{} // when set, Tables waits for its end
+	hold chan struct{} // when set, Occupancy waits for its end
 }
 
 func (f *fakeDatapath) Packets(h datapath.Hook, v datapath.Verdict) (uint64, error) {
@@ -32,15 +32,14 @@ func (f *fakeDatapath) Packets(h datapath.Hook, v datapath.Verdict) (uint64, err
 
 func (f *fakeDatapath) Drops(r reasons.Reason) (uint64, error) { return uint64(r) * 100, f.err }
 
-func (f *fakeDatapath) Flows() (map[maps.FlowKind]int, error) {
-	return map[maps.FlowKind]int{{Family: 4, Protocol: unix.IPPROTO_UDP}: 6}, f.err
-}
-
-func (f *fakeDatapath) Tables() (map[string]maps.Table, error) {
+func (f *fakeDatapath) Occupancy() (maps.Occupancy, error) {
 	if f.hold != nil {
 		<-f.hold
 	}
-	return map[string]maps.Table{"flows4": {Entries: 6, Capacity: 65536}, "rules": {Entries: 2, Capacity: 16383}}, f.err
+	return maps.Occupancy{
+		Tables: map[string]maps.Table{"flows4": {Entries: 6, Capacity: 65536}, "rules": {Entries: 2, Capacity: 16383}},
+		Flows:  map[maps.FlowKind]int{{Family: 4, Protocol: unix.IPPROTO_UDP}: 6},
+	}, f.err
 }
 
 type fakeEngine struct{ err error }
@@ -167,13 +166,15 @@ func TestDNSMetrics(t *testing.T) {
 	}
 }
 
-func get(m *Metrics, method, path string) *httptest.ResponseRecorder {
+func do(h http.Handler, method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	return w
 }
 
-func scrape(m *Metrics) *httptest.ResponseRecorder { return get(m, http.MethodGet, "/metrics") }
+func scrape(m *Metrics) *httptest.ResponseRecorder {
+	return do(m.Handler(), http.MethodGet, "/metrics")
+}
 
 func expectSample(t *testing.T, w *httptest.ResponseRecorder, line string) {
 	t.Helper()
@@ -204,11 +205,11 @@ func TestNothingButMetrics(t *testing.T) {
 	t.Parallel()
 	m := newFake(&fakeDatapath{}, &fakeEngine{})
 	for path, want := range map[string]int{"/": 404, "/debug/pprof/": 404, "/debug/vars": 404, "/metrics/x": 404} {
-		if got := get(m, http.MethodGet, path).Code; got != want {
+		if got := do(m.Handler(), http.MethodGet, path).Code; got != want {
 			t.Errorf("GET %s: status %d, want %d", path, got, want)
 		}
 	}
-	if got := get(m, http.MethodPost, "/metrics").Code; got != http.StatusMethodNotAllowed {
+	if got := do(m.Handler(), http.MethodPost, "/metrics").Code; got != http.StatusMethodNotAllowed {
 		t.Errorf("POST: status %d", got)
 	}
 }
