@@ -39,24 +39,28 @@ type instance struct {
 	watching   chan error   // the end of the watch of the host's network
 	unwatch    func()
 
-	closers []func() // in the order of opening
-	held    *os.File // the lock
-	ended   sync.Once
+	closers  []func()     // in the order of opening
+	held     *os.File     // the lock
+	claim    net.Listener // of the network namespace; nil when an ordinary user has it
+	name     string       // see instanceName
+	first    bool         // the root was unused
+	madeRoot bool         // there was not even the directory
+	ended    sync.Once
 }
 
 // openInstance opens the instance and makes the kernel agree with its state.
-// An error closes what was opened; what an earlier daemon left goes on.
+// An error closes what was opened, and takes away what a first start has made
+// so far; what an earlier daemon left goes on.
 func openInstance(ctx context.Context, o Options) (*instance, error) {
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
 	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		i.lock, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
+		i.lock, i.claimNamespace, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
 		if err := step(ctx); err != nil {
-			i.close()
-			return nil, err
+			return nil, errors.Join(err, i.end(i.forget))
 		}
 	}
 	return i, nil
@@ -73,6 +77,9 @@ func (i *instance) end(last func() error) (err error) {
 			i.closers[n]()
 		}
 		err = last()
+		if i.claim != nil {
+			_ = i.claim.Close()
+		}
 		if i.held != nil {
 			_ = i.held.Close()
 		}
@@ -83,6 +90,7 @@ func (i *instance) end(last func() error) (err error) {
 func (i *instance) onClose(fn func()) { i.closers = append(i.closers, fn) }
 
 func (i *instance) lock(context.Context) error {
+	i.madeRoot = i.dirs.Root != "" && absent(i.dirs.Root)
 	for _, dir := range []string{i.dirs.State, i.dirs.Run, i.dirs.Netns(), i.dirs.Shims(), i.dirs.Containers()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -90,13 +98,22 @@ func (i *instance) lock(context.Context) error {
 	}
 	var err error
 	i.held, err = takeLock(i.dirs.Lock())
+	i.first = unused(i.dirs)
+	return err
+}
+
+func (i *instance) claimNamespace(context.Context) (err error) {
+	if i.name, err = instanceName(i.dirs); err != nil {
+		return err
+	}
+	i.claim, err = claimNamespace(i.name)
 	return err
 }
 
 func (i *instance) mount(context.Context) error { return loader.MountBPF(i.dirs.BPF()) }
 
 func (i *instance) openEngine(context.Context) error {
-	devices, err := netdev.Open()
+	devices, err := netdev.Open(i.name)
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,8 @@ func Reset(ctx context.Context, o Options) error {
 		return err
 	}
 	d := dirs.New(o.Root)
-	if _, err := os.Stat(d.DB()); errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(d.BPF()); errors.Is(err, os.ErrNotExist) {
-			return nil // never used, or reset already
-		}
+	if unused(d) {
+		return nil // never, or reset already
 	}
 	i, err := openInstance(ctx, o)
 	if err != nil {

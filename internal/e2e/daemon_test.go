@@ -65,6 +65,9 @@ func TestPrivateMounts(t *testing.T) {
 	daemon := []string{"-m", lab.Binary(t), "--root", l.Root, "daemon", "--cgroup", l.Cgroup}
 	r := l.Host.Run("unshare", daemon...)
 	expectLine(t, "private mounts", r, 1, "bpffs")
+	if left, err := os.ReadDir(l.Root); err != nil || len(left) != 0 {
+		t.Errorf("what the refused daemon leaves: %v, %v", left, err)
+	}
 
 	dir := filepath.Join(l.Root, "bpf")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -95,11 +95,11 @@ func deviceDamages() []damage {
 		})},
 		{name: "container's address removed", do: inside(dropAddresses)},
 		{name: "container's device set down", seen: true, do: inside(netlink.LinkSetDown)},
-		{name: "a stray device with our mark", do: onHost(func(*lab.Lab, netlink.Link, netlink.Link) error {
+		{name: "a stray device with our mark", do: onHost(func(l *lab.Lab, _, _ netlink.Link) error {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Name = "br-stray"
 			stray := &netlink.Bridge{LinkAttrs: attrs}
-			return errors.Join(netlink.LinkAdd(stray), netlink.LinkSetAlias(stray, "sluice"))
+			return errors.Join(netlink.LinkAdd(stray), netlink.LinkSetAlias(stray, deviceMark(l)))
 		})},
 	}
 }

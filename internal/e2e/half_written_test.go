@@ -52,7 +52,7 @@ func powerCut(l *lab.Lab) {
 	l.Host.Must(func() error {
 		links, err := netlink.LinkList()
 		for _, link := range links {
-			if link.Attrs().Alias != "sluice" {
+			if link.Attrs().Alias != deviceMark(l) {
 				continue
 			}
 			// Veths go with their sandboxes meanwhile.

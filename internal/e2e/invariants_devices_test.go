@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
@@ -32,13 +33,16 @@ func (c *checker) devices() {
 	c.must(err)
 	marked := map[string]bool{}
 	for _, l := range links {
-		if l.Attrs().Alias == "sluice" {
+		if l.Attrs().Alias == deviceMark(c.Lab) {
 			marked[l.Attrs().Name] = true
 		}
 	}
 	same(c, "devices", marked, want)
 	c.neighbours()
 }
+
+// deviceMark is the alias of every device of the instance.
+func deviceMark(l *lab.Lab) string { return "sluice " + l.Root }
 
 // up returns a device that must be there and up.
 func (c *checker) up(name string) netlink.Link {

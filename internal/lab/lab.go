@@ -129,6 +129,13 @@ func (l *Lab) StopDaemon(signal unix.Signal) {
 	l.daemon = nil
 }
 
+// WaitDaemon waits for the end of a daemon that was told to reset.
+func (l *Lab) WaitDaemon() {
+	l.Helper()
+	_ = l.daemon.Wait()
+	l.daemon = nil
+}
+
 // Daemon is the daemon's process ID.
 func (l *Lab) Daemon() int { return l.daemon.Process.Pid }
 

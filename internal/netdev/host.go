@@ -18,15 +18,17 @@ import (
 // called from any goroutine.
 type Host struct {
 	netlink *netlink.Handle
+	mark    string
 }
 
-// Open connects to the calling thread's network namespace.
-func Open() (*Host, error) {
+// Open connects to the calling thread's network namespace. Every device that is
+// made there is marked with the instance, a name without line breaks.
+func Open(instance string) (*Host, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Host{netlink: handle}, nil
+	return &Host{netlink: handle, mark: markOf(instance)}, nil
 }
 
 // Close closes the connection.
@@ -42,50 +44,19 @@ func (h *Host) Ifindex(name string) (int, error) {
 }
 
 // DeleteDevice removes the device name, and its peer if it is a veth. It is no
-// error when there is none.
+// error when there is none; one of another instance stays, and is ErrForeign.
 func (h *Host) DeleteDevice(name string) error {
 	link, err := h.find(name)
 	if err != nil || link == nil {
+		return err
+	}
+	if err := h.refuseForeign(link); err != nil {
 		return err
 	}
 	if err := h.netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
 	return nil
-}
-
-// mark is the alias (`ip link` shows it) of every device that this package makes
-// in the host's namespace.
-const mark = "sluice"
-
-// setMark marks a device as made by us.
-func (h *Host) setMark(link netlink.Link) error {
-	if link.Attrs().Alias == mark {
-		return nil
-	}
-	if err := h.netlink.LinkSetAlias(link, mark); err != nil {
-		return fmt.Errorf("mark %s as ours: %w", link.Attrs().Name, err)
-	}
-	return nil
-}
-
-// Marked returns the names of the devices that this package made. It lists
-// every device of the host.
-func (h *Host) Marked() ([]string, error) {
-	links, err := h.netlink.LinkList()
-	for errors.Is(err, netlink.ErrDumpInterrupted) {
-		links, err = h.netlink.LinkList()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the host's devices: %w", err)
-	}
-	var names []string
-	for _, link := range links {
-		if link.Attrs().Alias == mark {
-			names = append(names, link.Attrs().Name)
-		}
-	}
-	return names, nil
 }
 
 // find returns the device name, nil when there is none.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func testVeth(sandbox string, n int) netdev.Veth {
 func open(t *testing.T) *netdev.Host {
 	t.Helper()
 	netdevtest.Enter(t)
-	host, err := netdev.Open()
+	host, err := netdev.Open("test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +263,35 @@ func TestVethNeedsNamespace(t *testing.T) {
 	for _, path := range []string{stale, stale + "-absent"} {
 		if _, err := host.EnsureVeth(testVeth(path, 2)); !errors.Is(err, netdev.ErrNotNamespace) {
 			t.Errorf("EnsureVeth into %s: %v", path, err)
+		}
+	}
+}
+
+// TestInstancesDoNotTakeDevices covers devices of another instance, which are
+// neither adopted nor removed nor strays.
+func TestInstancesDoNotTakeDevices(t *testing.T) {
+	host := open(t)
+	for _, name := range []string{"other", strings.Repeat("/long", 100)} {
+		other, err := netdev.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		ensureBridge(t, other)
+		if _, err := host.EnsureBridge(testBridge); !errors.Is(err, netdev.ErrForeign) {
+			t.Errorf("adopt the bridge of %s: %v", name, err)
+		}
+		if err := host.DeleteDevice(testBridge.Name); !errors.Is(err, netdev.ErrForeign) {
+			t.Errorf("remove the bridge of %s: %v", name, err)
+		}
+		if marked, err := host.Marked(); err != nil || len(marked) != 0 {
+			t.Errorf("Marked() = %v, %v, want none", marked, err)
+		}
+		if marked, err := other.Marked(); err != nil || !slices.Equal(marked, []string{testBridge.Name}) {
+			t.Errorf("the other's Marked() = %v, %v", marked, err)
+		}
+		if err := other.DeleteDevice(testBridge.Name); err != nil {
+			t.Error(err)
 		}
 	}
 }

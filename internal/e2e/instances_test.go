@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/lab"
+)
+
+// TestInstancesDoNotShareANamespace covers a daemon of another root in the same
+// network namespace: it is told so in one line, leaves nothing, and takes
+// nothing away, whether the first one runs or not.
+func TestInstancesDoNotShareANamespace(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	other := filepath.Join(t.TempDir(), "other")
+	second := func(args ...string) lab.Result {
+		args = append([]string{"--root", other}, args...)
+		return l.Host.Run(lab.Binary(t), args...)
+	}
+	refused := func(when string) {
+		t.Helper()
+		expectLine(t, when, second("daemon", "--cgroup", l.Cgroup, "--metrics=off"), 1, l.Root)
+		if _, err := os.Stat(other); !os.IsNotExist(err) {
+			t.Errorf("%s: the other root is left: %v", when, err)
+		}
+		if r := second("system", "reset", "--force"); r.Code != 0 {
+			t.Errorf("%s: reset of a root that was never used: %+v", when, r)
+		}
+		greeting(l.Client, lab.HostAddr+":8080")
+		greeting(l.Host, "127.0.0.1:8080")
+	}
+	refused("while the first runs")
+	l.StopDaemon(unix.SIGKILL)
+	refused("while the first is dead")
+	l.StartDaemon()
+	l.OK("run", "-d", "--name=net01")
+	l.OK("system", "reset", "--force")
+	l.WaitDaemon()
+
+	daemon := l.Host.Background(lab.Binary(t), "--root", other, "daemon", "--cgroup", l.Cgroup)
+	l.Host.Eventually("the other daemon answers", func() error {
+		if r := second("version"); r.Code != 0 {
+			return fmt.Errorf("%s", r.Stderr)
+		}
+		return nil
+	})
+	if r := second("system", "reset", "--force"); r.Code != 0 {
+		t.Errorf("reset of the other: %+v", r)
+	}
+	_ = daemon.Wait()
+}
+
+// TestUserCannotKeepTheDaemonAway covers an ordinary user who has the name that
+// daemons claim a network namespace by.
+func TestUserCannotKeepTheDaemonAway(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	l.Host.Must(func() error { // on a thread that ends with it
+		const nobody = 65534
+		if _, _, err := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); err != 0 {
+			return err
+		}
+		listener, err := net.Listen("unix", "@sluice-daemon")
+		if err == nil {
+			t.Cleanup(func() { listener.Close() })
+		}
+		return err
+	})
+	l.StartDaemon()
+	l.OK("run", "--rm", "true")
+}
