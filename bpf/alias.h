@@ -7,7 +7,7 @@
 #ifndef SLUICE_ALIAS_H
 #define SLUICE_ALIAS_H
 
-#include "translate.h"
+#include "open.h"
 
 static __always_inline struct vip *vip4(__be32 addr)
 {
@@ -29,28 +29,28 @@ static __always_inline __u32 vip_turn4(const struct vip *vip)
 }
 
 /*
- * meet4 opens a flow inside a network from a client, which the endpoint sees
- * as `src`, to an endpoint. `client` is the client's endpoint, 0 for the host,
- * whose packets the bridge delivers: redirect_peer works at ingress only. A
- * loopback address means nothing to an endpoint, which sees its gateway then.
+ * meet4 opens a flow inside a network to an endpoint, which sees the client as
+ * `src`. The host's packets, which have no sender, are delivered by the bridge:
+ * redirect_peer works at ingress only. A loopback address means nothing to an
+ * endpoint, which sees its gateway then.
  */
-static __always_inline int meet4(struct packet *p, __u32 index, __u32 rule, __u32 client, __be32 src)
+static __always_inline int meet4(struct __sk_buff *skb, struct packet *p, __u32 index, __u32 rule, __be32 src)
 {
-	struct snat_search search = { .skb = p->skb, .key = p->key, .host_source = !client };
-	struct flow4 *flow = &search.flow;
+	struct snat_search search = { .skb = skb, .key = p->key, .flow = opening(), .host_source = !p->sender };
+	__u32 client = p->sender, number;
+	struct flow4 *flow = search.flow;
 	struct endpoint *to = receiver(p, index);
 	struct endpoint *from = bpf_map_lookup_elem(&endpoints, &client);
 	bool loopback = ipv4_loopback(src), own;
 	struct network *network;
-	__u32 number;
 
-	if (!to || !from)
+	if (!to || !from || !flow)
 		return VERDICT_DROP;
 	number = to->network;
 	network = bpf_map_lookup_elem(&networks, &number);
 	if (!network)
 		return drop(p, REASON_NO_ENDPOINT);
-	flow_begin(&flow->head, index, rule);
+	flow_begin(flow, index, rule);
 	flow->head.target = client ? TARGET_ENDPOINT : TARGET_STACK;
 	flow->head.back_target = client ? TARGET_PEER : TARGET_STACK;
 	flow->head.back_zone = to->network;
@@ -70,20 +70,28 @@ static __always_inline int meet4(struct packet *p, __u32 index, __u32 rule, __u3
 }
 
 /*
- * balance4 opens a flow to the member of an alias whose turn it is. A member
- * that is chosen for itself sees the VIP, or it would answer itself directly.
+ * balance4 opens a flow to the member of an alias whose turn it is, NO_VERDICT
+ * when the destination is no alias. A member that is chosen for itself sees the
+ * VIP, or it would answer itself directly.
  */
-static __always_inline int balance4(struct packet *p, const struct vip *vip, __u32 client)
+__noinline int balance4(struct __sk_buff *skb, struct packet *p)
 {
-	__u16 reason = untranslatable(p);
-	__u32 rule = vip->rule, member;
+	struct vip *vip;
+	__u32 member;
+	__u16 reason;
 
+	if (!p)
+		return NO_VERDICT;
+	vip = vip4(p->key.dst);
+	if (!vip)
+		return NO_VERDICT;
+	reason = untranslatable(p);
 	if (reason)
 		return drop(p, reason);
 	member = vip_turn4(vip);
 	if (!member)
 		return drop(p, REASON_NO_MEMBER);
-	return meet4(p, member, rule, client, member == client ? p->key.dst : p->key.src);
+	return meet4(skb, p, member, vip->rule, member == p->sender ? p->key.dst : p->key.src);
 }
 
 struct arp_frame {
@@ -96,9 +104,9 @@ struct arp_frame {
  * address is made of the IPv4 address, as those of endpoints are (MACFor in
  * internal/netdev); nobody looks at it later.
  */
-static __always_inline int answer_arp(struct packet *p)
+static __always_inline int answer_arp(struct __sk_buff *skb, struct packet *p)
 {
-	struct arp_frame *frame = bytes(p->skb, 0, sizeof(*frame));
+	struct arp_frame *frame = bytes(skb, 0, sizeof(*frame));
 	__u8 mac[6] = { 0x02, 0x42 };
 	__be32 vip;
 
@@ -113,9 +121,9 @@ static __always_inline int answer_arp(struct packet *p)
 	frame->arp.op = bpf_htons(ARP_REPLY);
 	frame->arp.target = frame->arp.sender;
 	frame->arp.sender = vip;
-	p->skb->mark = 0;
-	p->skb->tstamp = 0;
-	p->redirect = bpf_redirect(p->skb->ifindex, 0);
+	skb->mark = 0;
+	skb->tstamp = 0;
+	p->redirect = bpf_redirect(skb->ifindex, 0);
 	return VERDICT_REDIRECT;
 }
 

@@ -9,21 +9,26 @@
 #include "alias.h"
 
 /* A socket that is bound to a loopback address, to an endpoint. */
-static __always_inline int from_loopback(struct packet *p)
+__noinline int from_loopback(struct __sk_buff *skb, struct packet *p)
 {
-	__be32 dst = p->key.dst;
-	__u32 *index = bpf_map_lookup_elem(&endpoints4, &dst);
-	__u16 reason = untranslatable(p);
+	__u32 *index;
+	__u16 reason;
+	__be32 dst;
 
+	if (!p)
+		return VERDICT_DROP;
+	dst = p->key.dst;
+	index = bpf_map_lookup_elem(&endpoints4, &dst);
 	if (!index)
 		return drop(p, REASON_MARTIAN);
-	return reason ? drop(p, reason) : meet4(p, *index, 0, 0, p->key.src);
+	reason = untranslatable(p);
+	return reason ? drop(p, reason) : meet4(skb, p, *index, 0, p->key.src);
 }
 
 /* aim lets the bridge deliver a packet whose destination has changed. */
-static __always_inline int aim(struct packet *p)
+static __always_inline int aim(struct __sk_buff *skb, struct packet *p)
 {
-	struct ipv4_header *ip = bytes(p->skb, ETH_LEN, sizeof(*ip));
+	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 	struct endpoint *endpoint;
 	struct eth_header *eth;
 	__u32 *index;
@@ -34,39 +39,50 @@ static __always_inline int aim(struct packet *p)
 	dst = ip->dst;
 	index = bpf_map_lookup_elem(&endpoints4, &dst);
 	endpoint = index ? receiver(p, *index) : NULL;
-	eth = bytes(p->skb, 0, sizeof(*eth));
+	eth = bytes(skb, 0, sizeof(*eth));
 	if (!endpoint || !eth)
 		return drop(p, REASON_NO_ENDPOINT);
 	__builtin_memcpy(eth->dst, endpoint->mac, sizeof(eth->dst));
 	return VERDICT_PASS;
 }
 
-static __always_inline int from_host(struct packet *p)
+/* What is of no flow: it may open one, or be about one. */
+static __always_inline int without_flow4(struct __sk_buff *skb, struct packet *p)
+{
+	int verdict = p->icmp_error ? error4(skb, p) : NO_VERDICT;
+
+	if (verdict == NO_VERDICT)
+		verdict = balance4(skb, p);
+	return verdict == NO_VERDICT ? from_loopback(skb, p) : verdict;
+}
+
+static __always_inline int from_host(struct __sk_buff *skb, struct packet *p)
 {
 	struct flow4 *flow;
-	struct vip *vip;
 	int verdict;
+	bool vip;
 
-	if (p->skb->protocol != bpf_htons(ETH_P_IP) || !parse_ipv4(p))
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !parse_ipv4(skb, p))
 		return VERDICT_PASS;
 	vip = vip4(p->key.dst);
 	if (!vip && !ipv4_loopback(p->key.src))
 		return VERDICT_PASS;
 	p->key.zone = ZONE_HOST;
 	flow = p->has_ports ? flow_find4(p) : NULL;
-	if (flow)
-		verdict = follow4(p, flow);
-	else
-		verdict = vip ? balance4(p, vip, 0) : from_loopback(p);
-	return vip && verdict == VERDICT_PASS ? aim(p) : verdict;
+	verdict = flow ? OPENED : without_flow4(skb, p);
+	if (verdict == OPENED) {
+		flow = flow ? flow : opening();
+		verdict = flow ? follow4(skb, p, flow) : VERDICT_DROP;
+	}
+	return vip && verdict == VERDICT_PASS ? aim(skb, p) : verdict;
 }
 
 SEC("tc")
 int bridge_egress(struct __sk_buff *skb)
 {
-	struct packet p = { .skb = skb };
+	struct packet p = {};
 
-	return leave(&p, HOOK_BRIDGE, from_host(&p));
+	return leave(skb, &p, HOOK_BRIDGE, from_host(skb, &p));
 }
 
 char _license[] SEC("license") = "GPL";

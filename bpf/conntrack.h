@@ -75,20 +75,31 @@ static __always_inline struct flow_key4 other_key4(const struct flow_key4 *key, 
 	return other;
 }
 
-static __always_inline struct flow4 other_half4(const struct flow_key4 *key, const struct flow4 *flow)
+/*
+ * A half that is about to be inserted: the CPU's own, which lies in a map for
+ * want of room on the stack. NULL is for the verifier alone.
+ */
+static __always_inline struct flow4 *scratch4(__u32 slot)
 {
-	struct flow4 other = {
-		.head = flow->head,
-		.src = key->dst,
-		.dst = key->src,
-		.sport = key->dport,
-		.dport = key->sport,
-	};
+	return bpf_map_lookup_elem(&scratch_flows4, &slot);
+}
 
-	other.head.direction = !flow->head.direction;
-	other.head.target = flow->head.back_target;
-	other.head.back_target = flow->head.target;
-	other.head.back_zone = key->zone;
+/* The other half of a flow, in scratch. */
+static __always_inline struct flow4 *other_half4(const struct flow_key4 *key, const struct flow4 *flow)
+{
+	struct flow4 *other = scratch4(SCRATCH_OTHER);
+
+	if (!other)
+		return NULL;
+	other->head = flow->head;
+	other->head.direction = !flow->head.direction;
+	other->head.target = flow->head.back_target;
+	other->head.back_target = flow->head.target;
+	other->head.back_zone = key->zone;
+	other->src = key->dst;
+	other->dst = key->src;
+	other->sport = key->dport;
+	other->dport = key->sport;
 	return other;
 }
 
@@ -151,15 +162,22 @@ static __always_inline bool flow_touch4(struct packet *p, struct flow4 *flow, __
 	key = other_key4(&p->key, flow);
 	other = bpf_map_lookup_elem(&flows4, &key);
 	if (!other) {
-		struct flow4 copy = other_half4(&p->key, flow);
-
-		return !bpf_map_update_elem(&flows4, &key, &copy, BPF_NOEXIST);
+		other = other_half4(&p->key, flow);
+		return other && !bpf_map_update_elem(&flows4, &key, other, BPF_NOEXIST);
 	}
 	if (!halves_match4(&p->key, other))
 		return false;
 	other->head.seen = now;
 	other->head.state = state;
 	return true;
+}
+
+/* flow_peek4 returns the live flow of a key and changes nothing, or NULL. */
+static __always_inline struct flow4 *flow_peek4(const struct flow_key4 *key)
+{
+	struct flow4 *flow = bpf_map_lookup_elem(&flows4, key);
+
+	return flow && flow_alive(&flow->head, key->protocol, now_seconds()) ? flow : NULL;
 }
 
 /* flow_find4 returns the live flow of a packet, brought up to date, or NULL. */
@@ -187,12 +205,14 @@ static __always_inline struct flow4 *flow_find4(struct packet *p)
 static __always_inline bool flow_claim4(const struct flow_key4 *key, const struct flow4 *flow)
 {
 	struct flow_key4 other = other_key4(key, flow);
-	struct flow4 half, *holder;
+	struct flow4 *half, *holder;
 
 	if (dry_run)
 		return !bpf_map_lookup_elem(&flows4, &other);
 	half = other_half4(key, flow);
-	if (!bpf_map_update_elem(&flows4, &other, &half, BPF_NOEXIST))
+	if (!half)
+		return false;
+	if (!bpf_map_update_elem(&flows4, &other, half, BPF_NOEXIST))
 		return true;
 	holder = bpf_map_lookup_elem(&flows4, &other);
 	if (!holder)
@@ -200,7 +220,7 @@ static __always_inline bool flow_claim4(const struct flow_key4 *key, const struc
 	if (flow_alive(&holder->head, other.protocol, flow->head.created))
 		return halves_match4(key, holder);
 	flow_delete4(&other, holder);
-	return !bpf_map_update_elem(&flows4, &other, &half, BPF_NOEXIST);
+	return !bpf_map_update_elem(&flows4, &other, half, BPF_NOEXIST);
 }
 
 /* flow_commit4 inserts the forward half of a claimed flow. */

@@ -30,9 +30,9 @@ static __always_inline bool sender_find(struct __sk_buff *skb, struct sender *s)
 	return s->network;
 }
 
-static __always_inline int container_arp(struct packet *p, const struct sender *s)
+static __always_inline int container_arp(struct __sk_buff *skb, struct packet *p, const struct sender *s)
 {
-	struct arp_ipv4 *arp = bytes(p->skb, ETH_LEN, sizeof(*arp));
+	struct arp_ipv4 *arp = bytes(skb, ETH_LEN, sizeof(*arp));
 
 	if (!arp || arp->hardware != bpf_htons(1) || arp->protocol != bpf_htons(ETH_P_IP) ||
 	    arp->hardware_len != 6 || arp->protocol_len != 4)
@@ -43,7 +43,7 @@ static __always_inline int container_arp(struct packet *p, const struct sender *
 	if (arp->sender && arp->sender != s->endpoint->addr4)
 		return drop(p, REASON_SPOOFED_ARP);
 	if (arp->op == bpf_htons(ARP_REQUEST) && vip4(arp->target))
-		return answer_arp(p);
+		return answer_arp(skb, p);
 	return VERDICT_PASS;
 }
 
@@ -66,53 +66,60 @@ static __always_inline __u32 *neighbour(const struct packet *p)
 	return bpf_map_lookup_elem(&endpoints4, &dst);
 }
 
-static __always_inline int to_neighbour(struct packet *p, __u32 index)
+static __always_inline int to_neighbour(struct __sk_buff *skb, struct packet *p, __u32 index)
 {
 	struct endpoint *endpoint = receiver(p, index);
 
-	return endpoint ? deliver(p, endpoint) : VERDICT_DROP;
+	return endpoint ? deliver(skb, p, endpoint) : VERDICT_DROP;
 }
 
 /* Inside the own network, without a flow: a neighbour, or an alias's members. */
-static __always_inline int to_own_network(struct packet *p, const struct sender *s)
+static __always_inline int to_own_network(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 *index = neighbour(p);
-	struct vip *vip;
+	int verdict;
 
 	if (index)
-		return to_neighbour(p, *index);
-	vip = vip4(p->key.dst);
-	return vip ? balance4(p, vip, s->index) : drop(p, REASON_NO_ENDPOINT);
+		return to_neighbour(skb, p, *index);
+	verdict = balance4(skb, p);
+	return verdict == NO_VERDICT ? drop(p, REASON_NO_ENDPOINT) : verdict;
 }
 
-static __always_inline int masquerade(struct packet *p, const struct sender *s)
+/* masquerade opens a flow from the sender to the outside. */
+__noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 {
-	struct snat_search search = { .skb = p->skb, .key = p->key, .host_source = true };
-	struct flow4 *flow = &search.flow;
+	struct snat_search search = { .skb = skb, .flow = opening(), .host_source = true };
+	struct flow4 *flow = search.flow;
 	struct bpf_fib_lookup fib;
 	struct uplink *uplink;
+	struct sender s;
+	__be32 src;
 	__u16 reason;
 
-	if (!s->network->rule)
+	if (!p || !flow || !sender_find(skb, &s))
+		return VERDICT_DROP;
+	search.key = p->key;
+	if (!s.network->rule)
 		return drop(p, REASON_INTERNAL);
 	reason = untranslatable(p);
 	if (!reason && p->ttl <= 1)
 		reason = REASON_TTL_EXCEEDED;
 	if (!reason)
-		reason = route_ipv4(p, 0, p->key.dst, true, &fib);
+		reason = route_ipv4(skb, p, 0, p->key.dst, true, &fib);
 	if (reason)
 		return drop(p, reason);
 	uplink = route_uplink(&fib);
 	if (!uplink)
 		return drop(p, REASON_NOT_AN_UPLINK);
-	flow->src = fib.ipv4_src ? fib.ipv4_src : uplink->addr4;
-	if (!flow->src)
+	src = fib.ipv4_src ? fib.ipv4_src : uplink->addr4;
+	if (!src)
 		return drop(p, REASON_NO_SOURCE);
-	flow_begin(&flow->head, s->index, s->network->rule);
+	flow_begin(flow, s.index, s.network->rule);
 	flow->head.hops = 1;
 	flow->head.target = TARGET_OUTSIDE;
 	flow->head.back_target = TARGET_ENDPOINT;
 	flow->head.back_zone = ZONE_OUTSIDE;
+	flow->src = src;
 	flow->dst = p->key.dst;
 	flow->dport = p->key.dport;
 	if (!snat_claim4(&search))
@@ -121,12 +128,11 @@ static __always_inline int masquerade(struct packet *p, const struct sender *s)
 }
 
 /* To an address of the host: one of its published ports, or the host itself. */
-static __always_inline int to_host(struct packet *p, const struct sender *s)
+static __always_inline int to_host(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 index = 0;
-	struct rule *rule = published_to4(p, &index);
+	__u32 rule = published_to4(skb, p);
 
-	return rule ? publish4(p, rule, index, s->index) : VERDICT_PASS;
+	return rule ? publish4(skb, p, rule) : VERDICT_PASS;
 }
 
 static __always_inline bool address_of_host(const struct packet *p, const struct sender *s)
@@ -138,13 +144,31 @@ static __always_inline bool address_of_host(const struct packet *p, const struct
 	return host && (!host->network || host->network == s->endpoint->network);
 }
 
-static __always_inline int container_ipv4(struct packet *p, const struct sender *s)
+/* What is of no flow: it may open one, or be about one. */
+static __always_inline int without_flow4(struct __sk_buff *skb, struct packet *p, const struct sender *s)
+{
+	int verdict = p->icmp_error ? error4(skb, p) : NO_VERDICT;
+
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if (in_own_network(p, s))
+		return to_own_network(skb, p);
+	if (address_of_host(p, s))
+		return to_host(skb, p);
+	if (address_of_a_network(p->key.dst))
+		return drop(p, REASON_ISOLATION);
+	return masquerade(skb, p);
+}
+
+static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *p, const struct sender *s)
 {
 	struct flow4 *flow;
 	__u32 *index;
-	bool own;
+	int verdict;
 
-	if (!parse_ipv4(p))
+	p->sender = s->index;
+	p->self = s->network->gateway4;
+	if (!parse_ipv4(skb, p))
 		return drop(p, REASON_MALFORMED);
 	if (p->key.src != s->endpoint->addr4)
 		return drop(p, REASON_SPOOFED_ADDRESS);
@@ -153,28 +177,24 @@ static __always_inline int container_ipv4(struct packet *p, const struct sender 
 	if (broadcast_or_multicast(p, s))
 		return VERDICT_PASS;
 	p->key.zone = s->endpoint->network;
-	own = in_own_network(p, s);
-	/* Nobody whom others reach by translation: a neighbour's packets have no flow. */
-	if (own && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
+	/* Nobody reaches the sender by translation: its neighbours have no flows with it. */
+	if (in_own_network(p, s) && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
 		index = neighbour(p);
 		if (index)
-			return to_neighbour(p, *index);
+			return to_neighbour(skb, p, *index);
 	}
 	flow = p->has_ports ? flow_find4(p) : NULL;
-	if (flow)
-		return follow4(p, flow);
-	if (own)
-		return to_own_network(p, s);
-	if (address_of_host(p, s))
-		return to_host(p, s);
-	if (address_of_a_network(p->key.dst))
-		return drop(p, REASON_ISOLATION);
-	return masquerade(p, s);
+	if (!flow) {
+		verdict = without_flow4(skb, p, s);
+		if (verdict != OPENED)
+			return verdict;
+		flow = opening();
+	}
+	return flow ? follow4(skb, p, flow) : VERDICT_DROP;
 }
 
-static __always_inline int from_container(struct packet *p)
+static __always_inline int from_container(struct __sk_buff *skb, struct packet *p)
 {
-	struct __sk_buff *skb = p->skb;
 	struct sender s;
 	struct eth_header *eth;
 
@@ -189,9 +209,9 @@ static __always_inline int from_container(struct packet *p)
 		return drop(p, REASON_ETHERTYPE);
 	switch (eth->type) {
 	case bpf_htons(ETH_P_IP):
-		return container_ipv4(p, &s);
+		return container_ipv4(skb, p, &s);
 	case bpf_htons(ETH_P_ARP):
-		return container_arp(p, &s);
+		return container_arp(skb, p, &s);
 	case bpf_htons(ETH_P_IPV6):
 		return container_ipv6(p);
 	}
@@ -201,9 +221,9 @@ static __always_inline int from_container(struct packet *p)
 SEC("tc")
 int container_ingress(struct __sk_buff *skb)
 {
-	struct packet p = { .skb = skb };
+	struct packet p = {};
 
-	return leave(&p, HOOK_CONTAINER, from_container(&p));
+	return leave(skb, &p, HOOK_CONTAINER, from_container(skb, &p));
 }
 
 char _license[] SEC("license") = "GPL";

@@ -9,18 +9,33 @@
 #include <bpf/bpf_helpers.h>
 
 struct packet {
-	struct __sk_buff *skb;
 	__u16 drop;     /* the reason, when the verdict is VERDICT_DROP */
 	__s32 redirect; /* what the redirect helper returned, when it is VERDICT_REDIRECT */
+	__be32 self;    /* the address that speaks to the sender for the host */
+	__u32 sender;   /* the sender's endpoint, 0 outside */
+	__u16 mtu;      /* the next hop's, when the packet does not fit */
 
 	__u32 transport; /* offset of the transport header */
 	__u16 length;    /* from the network header on */
 	__u8 ttl;
 	__u8 tcp_flags;
+	bool icmp_error; /* it quotes the packet that it is about */
 	bool fragment;  /* any fragment, the first included */
 	bool has_ports; /* the key's ports are valid: TCP, UDP or ICMP echo */
 	struct flow_key4 key;
 };
+
+/*
+ * The packet's byte at offset. The context's fields are 32 bits wide, and clang
+ * likes to move them so between branches, where the verifier loses the pointer.
+ */
+static __always_inline void *byte_at(struct __sk_buff *skb, __u32 offset)
+{
+	void *data = (void *)(long)skb->data;
+
+	asm volatile("" : "+r"(data));
+	return data + offset;
+}
 
 /*
  * bytes returns `size` bytes from `offset` on, or NULL when the packet is
@@ -29,13 +44,13 @@ struct packet {
  */
 static __always_inline void *bytes(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
-	void *start = (void *)(long)skb->data + offset;
+	void *start = byte_at(skb, offset);
 
 	if (start + size <= (void *)(long)skb->data_end)
 		return start;
 	if (offset + size > skb->len || bpf_skb_pull_data(skb, offset + size))
 		return NULL;
-	start = (void *)(long)skb->data + offset;
+	start = byte_at(skb, offset);
 	if (start + size > (void *)(long)skb->data_end)
 		return NULL;
 	return start;
@@ -45,12 +60,12 @@ static __always_inline void *bytes(struct __sk_buff *skb, __u32 offset, __u32 si
  * transport_bytes does so from the transport header on. The mask, which clang
  * must not drop, tells the verifier how far an Ethernet and an IPv4 header reach.
  */
-static __always_inline void *transport_bytes(struct packet *p, __u32 size)
+static __always_inline void *transport_bytes(struct __sk_buff *skb, struct packet *p, __u32 size)
 {
 	__u32 offset = p->transport;
 
 	asm volatile("%0 &= 0x7f" : "+r"(offset));
-	return bytes(p->skb, offset, size);
+	return bytes(skb, offset, size);
 }
 
 static __always_inline int drop(struct packet *p, __u16 reason)

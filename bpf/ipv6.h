@@ -15,9 +15,9 @@ static __always_inline int container_ipv6(struct packet *p)
 }
 
 /* From outside: the host's own traffic, but nothing for a network's addresses. */
-static __always_inline int uplink_ipv6(struct packet *p)
+static __always_inline int uplink_ipv6(struct __sk_buff *skb, struct packet *p)
 {
-	struct ipv6_header *ip = bytes(p->skb, ETH_LEN, sizeof(*ip));
+	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 	struct subnet_key6 key = { .prefix_len = 128 };
 
 	if (!ip)

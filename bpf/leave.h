@@ -24,56 +24,56 @@ static __always_inline struct endpoint *receiver(struct packet *p, __u32 index)
  * eth_type_trans, and kernels differ in what they scrub: type, mark and time
  * stamp are ours to set.
  */
-static __always_inline int deliver(struct packet *p, const struct endpoint *endpoint)
+static __always_inline int deliver(struct __sk_buff *skb, struct packet *p, const struct endpoint *endpoint)
 {
 	__u32 index = endpoint->network;
 	struct network *network = bpf_map_lookup_elem(&networks, &index);
 
-	if (!network || !write_macs(p, endpoint->mac, network->mac))
+	if (!network || !write_macs(skb, p, endpoint->mac, network->mac))
 		return drop(p, REASON_REWRITE);
-	if (p->skb->pkt_type != PACKET_HOST && bpf_skb_change_type(p->skb, PACKET_HOST))
+	if (skb->pkt_type != PACKET_HOST && bpf_skb_change_type(skb, PACKET_HOST))
 		return drop(p, REASON_REWRITE);
-	p->skb->mark = 0;
-	p->skb->tstamp = 0;
+	skb->mark = 0;
+	skb->tstamp = 0;
 	p->redirect = bpf_redirect_peer(endpoint->ifindex, 0);
 	return VERDICT_REDIRECT;
 }
 
 /* send_outside hands the packet to the next hop of a route. */
-static __always_inline int send_outside(struct packet *p, const struct bpf_fib_lookup *fib)
+static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p, const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh hop = { .nh_family = fib->family };
 
 	__builtin_memcpy(hop.ipv6_nh, fib->ipv6_dst, sizeof(hop.ipv6_nh));
-	p->skb->mark = 0;
-	p->skb->tstamp = 0;
+	skb->mark = 0;
+	skb->tstamp = 0;
 	p->redirect = bpf_redirect_neigh(fib->ifindex, &hop, sizeof(hop), 0);
 	return VERDICT_REDIRECT;
 }
 
-static __always_inline void report_drop(struct packet *p, enum hook hook)
+static __always_inline void report_drop(struct __sk_buff *skb, struct packet *p, enum hook hook)
 {
 	struct drop_event *event;
-	__u32 captured = p->skb->len;
+	__u32 captured = skb->len;
 
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)
 		return;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time = bpf_ktime_get_ns();
-	event->ifindex = p->skb->ifindex;
-	event->length = p->skb->len;
+	event->ifindex = skb->ifindex;
+	event->length = skb->len;
 	event->reason = p->drop;
 	event->hook = hook;
 	if (captured > EVENT_BYTES)
 		captured = EVENT_BYTES;
-	if (captured && !bpf_skb_load_bytes(p->skb, 0, event->data, captured))
+	if (captured && !bpf_skb_load_bytes(skb, 0, event->data, captured))
 		event->captured = captured;
 	bpf_ringbuf_submit(event, 0);
 }
 
 /* leave counts the verdict and turns it into what tc understands. */
-static __always_inline int leave(struct packet *p, enum hook hook, int verdict)
+static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum hook hook, int verdict)
 {
 	count(&packet_counts, hook * VERDICTS + verdict);
 	switch (verdict) {
@@ -84,7 +84,7 @@ static __always_inline int leave(struct packet *p, enum hook hook, int verdict)
 	}
 	count(&drop_counts, p->drop);
 	if (observe)
-		report_drop(p, hook);
+		report_drop(skb, p, hook);
 	return TC_ACT_SHOT;
 }
 

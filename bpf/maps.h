@@ -28,6 +28,9 @@
 MAP(flows4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
 MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 1024);
 
+/* Halves that a program is about to insert; see scratch4 in conntrack.h. */
+MAP(scratch_flows4, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow4, SCRATCH_FLOWS);
+
 /* By index; index 0 is nobody. */
 MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS);
 MAP(endpoints, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS);

@@ -6,14 +6,14 @@
 #include "enter.h"
 
 /* The transport header, which must lie in the IP packet: padding may follow that. */
-static __always_inline void *transport_header(struct packet *p, __u32 size)
+static __always_inline void *transport_header(struct __sk_buff *skb, struct packet *p, __u32 size)
 {
-	return p->transport + size <= ETH_LEN + (__u32)p->length ? transport_bytes(p, size) : NULL;
+	return p->transport + size <= ETH_LEN + (__u32)p->length ? transport_bytes(skb, p, size) : NULL;
 }
 
-static __always_inline bool parse_tcp(struct packet *p)
+static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *p)
 {
-	struct tcp_header *tcp = transport_header(p, sizeof(*tcp));
+	struct tcp_header *tcp = transport_header(skb, p, sizeof(*tcp));
 
 	if (!tcp)
 		return false;
@@ -24,9 +24,9 @@ static __always_inline bool parse_tcp(struct packet *p)
 	return true;
 }
 
-static __always_inline bool parse_udp(struct packet *p)
+static __always_inline bool parse_udp(struct __sk_buff *skb, struct packet *p)
 {
-	struct udp_header *udp = transport_header(p, sizeof(*udp));
+	struct udp_header *udp = transport_header(skb, p, sizeof(*udp));
 
 	if (!udp)
 		return false;
@@ -37,9 +37,9 @@ static __always_inline bool parse_udp(struct packet *p)
 }
 
 /* An echo's identifier takes the place of the port of whoever asked. */
-static __always_inline bool parse_icmp(struct packet *p)
+static __always_inline bool parse_icmp(struct __sk_buff *skb, struct packet *p)
 {
-	struct icmp_echo *icmp = transport_header(p, sizeof(*icmp));
+	struct icmp_echo *icmp = transport_header(skb, p, sizeof(*icmp));
 
 	if (!icmp)
 		return false;
@@ -50,6 +50,9 @@ static __always_inline bool parse_icmp(struct packet *p)
 		p->key.dport = icmp->id;
 		p->key.echo_reply = 1;
 		p->has_ports = true;
+	} else {
+		p->icmp_error = icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_EXCEEDED ||
+				icmp->type == ICMP_PARAMETER_PROBLEM;
 	}
 	return true;
 }
@@ -59,9 +62,9 @@ static __always_inline bool parse_icmp(struct packet *p)
  * without ports leave has_ports false; false is returned for what no correct
  * host sends.
  */
-static __always_inline bool parse_ipv4(struct packet *p)
+static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
-	struct ipv4_header *ip = bytes(p->skb, ETH_LEN, sizeof(*ip));
+	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 	__u32 header_len;
 	bool later;
 
@@ -69,7 +72,7 @@ static __always_inline bool parse_ipv4(struct packet *p)
 		return false;
 	header_len = (ip->version_ihl & 0xf) * 4;
 	p->length = bpf_ntohs(ip->total_len);
-	if (header_len < sizeof(*ip) || p->length < header_len || ETH_LEN + (__u32)p->length > p->skb->len)
+	if (header_len < sizeof(*ip) || p->length < header_len || ETH_LEN + (__u32)p->length > skb->len)
 		return false;
 	p->transport = ETH_LEN + header_len;
 	p->ttl = ip->ttl;
@@ -82,11 +85,11 @@ static __always_inline bool parse_ipv4(struct packet *p)
 		return true;
 	switch (p->key.protocol) {
 	case IPPROTO_TCP:
-		return parse_tcp(p);
+		return parse_tcp(skb, p);
 	case IPPROTO_UDP:
-		return parse_udp(p);
+		return parse_udp(skb, p);
 	case IPPROTO_ICMP:
-		return parse_icmp(p);
+		return parse_icmp(skb, p);
 	}
 	return true;
 }

@@ -37,7 +37,7 @@ static __always_inline __u16 checksum_update(__u16 checksum, __u64 diff)
  * transport_checksum hands both differences to the kernel, which knows whether
  * the field holds a whole checksum or, for CHECKSUM_PARTIAL, the pseudo header's.
  */
-static __always_inline bool transport_checksum(struct packet *p, __wsum addresses, __wsum ports)
+static __always_inline bool transport_checksum(struct __sk_buff *skb, struct packet *p, __wsum addresses, __wsum ports)
 {
 	__u64 flags = 0;
 	__u32 offset;
@@ -54,24 +54,24 @@ static __always_inline bool transport_checksum(struct packet *p, __wsum addresse
 		offset = p->transport + ICMP_CHECKSUM;
 		addresses = 0;
 	}
-	if (addresses && bpf_l4_csum_replace(p->skb, offset, 0, addresses, flags | BPF_F_PSEUDO_HDR))
+	if (addresses && bpf_l4_csum_replace(skb, offset, 0, addresses, flags | BPF_F_PSEUDO_HDR))
 		return false;
-	return !ports || !bpf_l4_csum_replace(p->skb, offset, 0, ports, flags);
+	return !ports || !bpf_l4_csum_replace(skb, offset, 0, ports, flags);
 }
 
-static __always_inline bool write_ports(struct packet *p, const struct flow4 *to)
+static __always_inline bool write_ports(struct __sk_buff *skb, struct packet *p, const struct flow4 *to)
 {
 	struct icmp_echo *icmp;
 	struct udp_header *ports;
 
 	if (p->key.protocol == IPPROTO_ICMP) {
-		icmp = transport_bytes(p, sizeof(*icmp));
+		icmp = transport_bytes(skb, p, sizeof(*icmp));
 		if (!icmp)
 			return false;
 		icmp->id = p->key.echo_reply ? to->dport : to->sport;
 		return true;
 	}
-	ports = transport_bytes(p, sizeof(*ports)); /* TCP's begin alike */
+	ports = transport_bytes(skb, p, sizeof(*ports)); /* TCP's begin alike */
 	if (!ports)
 		return false;
 	ports->sport = to->sport;
@@ -79,37 +79,44 @@ static __always_inline bool write_ports(struct packet *p, const struct flow4 *to
 	return true;
 }
 
+/* rewrite_header4 gives the IPv4 header its addresses and takes hops from its TTL. */
+static __always_inline bool rewrite_header4(struct __sk_buff *skb, struct packet *p, __be32 src, __be32 dst, __u8 hops)
+{
+	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	__u64 diff;
+
+	if (!ip)
+		return false;
+	diff = sum_replace(sum_replace(0, ip->src, src), ip->dst, dst);
+	ip->src = src;
+	ip->dst = dst;
+	/* The TTL is the first byte of its 16-bit word on the wire. */
+	diff = sum_replace(diff, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
+	ip->ttl -= hops;
+	ip->checksum = checksum_update(ip->checksum, diff);
+	return true;
+}
+
 /*
  * rewrite_ipv4 gives the packet the addresses and ports of `to` and takes `hops`
  * from its TTL, which the caller has checked.
  */
-static __always_inline bool rewrite_ipv4(struct packet *p, const struct flow4 *to, __u8 hops)
+static __always_inline bool rewrite_ipv4(struct __sk_buff *skb, struct packet *p, const struct flow4 *to, __u8 hops)
 {
 	__u64 addresses = sum_replace(sum_replace(0, p->key.src, to->src), p->key.dst, to->dst);
 	__u64 ports = sum_replace(sum_replace(0, p->key.sport, to->sport), p->key.dport, to->dport);
 	bool same_addresses = p->key.src == to->src && p->key.dst == to->dst;
 	bool same_ports = p->key.sport == to->sport && p->key.dport == to->dport;
-	struct ipv4_header *ip;
-	__u64 header = addresses;
 
-	if (!transport_checksum(p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
-	    (!same_ports && !write_ports(p, to)))
+	if (!transport_checksum(skb, p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
+	    (!same_ports && !write_ports(skb, p, to)))
 		return false;
-	ip = bytes(p->skb, ETH_LEN, sizeof(*ip));
-	if (!ip)
-		return false;
-	ip->src = to->src;
-	ip->dst = to->dst;
-	/* The TTL is the first byte of its 16-bit word on the wire. */
-	header = sum_replace(header, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
-	ip->ttl -= hops;
-	ip->checksum = checksum_update(ip->checksum, header);
-	return true;
+	return rewrite_header4(skb, p, to->src, to->dst, hops);
 }
 
-static __always_inline bool write_macs(struct packet *p, const __u8 *dst, const __u8 *src)
+static __always_inline bool write_macs(struct __sk_buff *skb, struct packet *p, const __u8 *dst, const __u8 *src)
 {
-	struct eth_header *eth = bytes(p->skb, 0, sizeof(*eth));
+	struct eth_header *eth = bytes(skb, 0, sizeof(*eth));
 
 	if (!eth)
 		return false;

@@ -8,18 +8,18 @@
 #include "parse.h"
 
 /* The IP length that has to fit an MTU: of each segment when the packet is GSO. */
-static __always_inline __u16 segment_length(struct packet *p)
+static __always_inline __u16 segment_length(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 header_len = sizeof(struct udp_header);
 	struct tcp_header *tcp;
 
-	if (!p->skb->gso_size)
+	if (!skb->gso_size)
 		return p->length;
 	if (p->key.protocol == IPPROTO_TCP) {
-		tcp = transport_bytes(p, sizeof(*tcp));
+		tcp = transport_bytes(skb, p, sizeof(*tcp));
 		header_len = tcp ? (tcp->data_offset >> 4) * 4 : sizeof(*tcp);
 	}
-	return p->transport - ETH_LEN + header_len + p->skb->gso_size;
+	return p->transport - ETH_LEN + header_len + skb->gso_size;
 }
 
 /*
@@ -27,7 +27,7 @@ static __always_inline __u16 segment_length(struct packet *p)
  * fills fib, or the reason to drop the packet. With choose_source, fib.ipv4_src
  * becomes the address that the route prefers.
  */
-static __always_inline __u16 route_ipv4(struct packet *p, __be32 src, __be32 dst, bool choose_source,
+static __always_inline __u16 route_ipv4(struct __sk_buff *skb, struct packet *p, __be32 src, __be32 dst, bool choose_source,
 					struct bpf_fib_lookup *fib)
 {
 	long code;
@@ -35,14 +35,16 @@ static __always_inline __u16 route_ipv4(struct packet *p, __be32 src, __be32 dst
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->family = AF_INET;
 	fib->l4_protocol = p->key.protocol;
-	fib->tot_len = segment_length(p);
+	fib->tot_len = segment_length(skb, p);
 	fib->ifindex = fib_ifindex;
 	fib->ipv4_src = src;
 	fib->ipv4_dst = dst;
-	code = bpf_fib_lookup(p->skb, fib, sizeof(*fib),
+	code = bpf_fib_lookup(skb, fib, sizeof(*fib),
 			      BPF_FIB_LOOKUP_SKIP_NEIGH | (choose_source ? BPF_FIB_LOOKUP_SRC : 0));
-	if (code == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+	if (code == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		p->mtu = fib->tot_len;
 		return REASON_MTU_EXCEEDED;
+	}
 	return code == BPF_FIB_LKUP_RET_SUCCESS ? 0 : REASON_NO_ROUTE;
 }
 

@@ -17,10 +17,10 @@
 struct snat_search {
 	struct __sk_buff *skb;
 	struct flow_key4 key;
-	struct flow4 flow;
+	struct flow4 *flow;
 	__u32 start;
 	__u32 probes;
-	bool host_source; /* flow.src is an address of the host */
+	bool host_source; /* flow->src is an address of the host */
 	bool found;
 };
 
@@ -47,10 +47,10 @@ static __always_inline bool host_socket_has(struct snat_search *search)
 {
 	struct bpf_sock_tuple tuple = {
 		.ipv4 = {
-			.saddr = search->flow.dst,
-			.daddr = search->flow.src,
-			.sport = search->flow.dport,
-			.dport = search->flow.sport,
+			.saddr = search->flow->dst,
+			.daddr = search->flow->src,
+			.sport = search->flow->dport,
+			.dport = search->flow->sport,
 		},
 	};
 	struct bpf_sock *sk;
@@ -74,11 +74,11 @@ static long snat_probe(__u32 i, struct snat_search *search)
 	if (!ports)
 		return 1;
 	search->probes = i + 1;
-	search->flow.sport = bpf_htons(snat_port((search->start + i) % ports));
+	search->flow->sport = bpf_htons(snat_port((search->start + i) % ports));
 	if (search->host_source &&
-	    (port_head(search->key.protocol, search->flow.sport) || host_socket_has(search)))
+	    (port_head(search->key.protocol, search->flow->sport) || host_socket_has(search)))
 		return 0;
-	search->found = flow_claim4(&search->key, &search->flow);
+	search->found = flow_claim4(&search->key, search->flow);
 	return search->found;
 }
 
@@ -96,7 +96,7 @@ static __always_inline __u32 snat_slot(const struct flow4 *flow, __u8 protocol)
  */
 static __always_inline bool snat_claim4(struct snat_search *search)
 {
-	__u32 slot = snat_slot(&search->flow, search->key.protocol);
+	__u32 slot = snat_slot(search->flow, search->key.protocol);
 	__u32 *cursor = bpf_map_lookup_elem(&snat_cursors, &slot);
 
 	if (!cursor)

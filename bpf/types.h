@@ -47,6 +47,11 @@ struct flow_key6 {
 	__u8 echo_reply;
 };
 
+/* Slots of scratch_flows4. */
+#define SCRATCH_OPENING 0 /* the forward half of the flow that a packet opens */
+#define SCRATCH_OTHER 1   /* the other half of a flow */
+#define SCRATCH_FLOWS 2
+
 /* Bits of flow_head.state: what has been seen, kept equal in both halves. */
 #define FLOW_REPLIED 0x01      /* a packet of the reply direction */
 #define FLOW_CONFIRMED 0x02    /* and after it one of the forward direction */

@@ -4,7 +4,7 @@
  * published port; an address of a container network, which nobody outside may
  * reach; everything else is the host's own and passes on.
  */
-#include "translate.h"
+#include "open.h"
 #include "ipv6.h"
 
 static __always_inline bool address_of_host(__be32 addr)
@@ -20,38 +20,49 @@ static __always_inline int not_ours(struct packet *p)
 	return address_of_a_network(p->key.dst) ? drop(p, REASON_UNPUBLISHED) : VERDICT_PASS;
 }
 
-static __always_inline int uplink_ipv4(struct packet *p)
+/* What is of no flow: it may open one, or be about one. */
+static __always_inline int without_flow4(struct __sk_buff *skb, struct packet *p)
 {
-	struct flow4 *flow;
-	struct rule *rule;
-	__u32 index = 0;
+	int verdict = p->icmp_error ? error4(skb, p) : NO_VERDICT;
+	__u32 rule;
 
-	if (!parse_ipv4(p))
-		return not_ours(p); /* the stack refuses and counts it */
-	p->key.zone = ZONE_OUTSIDE;
-	if (p->has_ports) {
-		flow = flow_find4(p);
-		if (flow)
-			return follow4(p, flow);
-	}
-	rule = published_to4(p, &index);
+	if (verdict != NO_VERDICT)
+		return verdict;
+	rule = published_to4(skb, p);
 	if (address_of_host(p->key.dst))
-		return rule ? publish4(p, rule, index, 0) : VERDICT_PASS;
+		return rule ? publish4(skb, p, rule) : VERDICT_PASS;
 	return not_ours(p);
 }
 
-static __always_inline int from_outside(struct packet *p)
+static __always_inline int uplink_ipv4(struct __sk_buff *skb, struct packet *p)
 {
-	struct __sk_buff *skb = p->skb;
+	struct flow4 *flow;
+	int verdict;
 
+	if (!parse_ipv4(skb, p))
+		return not_ours(p); /* the stack refuses and counts it */
+	p->key.zone = ZONE_OUTSIDE;
+	p->self = p->key.dst;
+	flow = p->has_ports ? flow_find4(p) : NULL;
+	if (!flow) {
+		verdict = without_flow4(skb, p);
+		if (verdict != OPENED)
+			return verdict;
+		flow = opening();
+	}
+	return flow ? follow4(skb, p, flow) : VERDICT_DROP;
+}
+
+static __always_inline int from_outside(struct __sk_buff *skb, struct packet *p)
+{
 	/* tc runs before VLAN devices and bridges see the frame. */
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return VERDICT_PASS;
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		return uplink_ipv4(p);
+		return uplink_ipv4(skb, p);
 	case bpf_htons(ETH_P_IPV6):
-		return uplink_ipv6(p);
+		return uplink_ipv6(skb, p);
 	}
 	return VERDICT_PASS;
 }
@@ -59,9 +70,9 @@ static __always_inline int from_outside(struct packet *p)
 SEC("tc")
 int uplink_ingress(struct __sk_buff *skb)
 {
-	struct packet p = { .skb = skb };
+	struct packet p = {};
 
-	return leave(&p, HOOK_UPLINK, from_outside(&p));
+	return leave(skb, &p, HOOK_UPLINK, from_outside(skb, &p));
 }
 
 char _license[] SEC("license") = "GPL";

@@ -24,7 +24,11 @@
 #define IPV4_OFFSET_MASK 0x1fff
 
 #define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
 #define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMP_FRAGMENTATION_NEEDED 4 /* code of ICMP_UNREACHABLE */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -88,6 +92,14 @@ struct udp_header {
 	__be16 dport;
 	__be16 len;
 	__u16 checksum;
+};
+
+struct icmp_error {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be16 unused;
+	__be16 mtu; /* of the next hop, RFC 1191 */
 };
 
 struct icmp_echo {

@@ -31,6 +31,7 @@ const (
 	bridgeMapPortsUdp              = "ports_udp"
 	bridgeMapRuleCounts            = "rule_counts"
 	bridgeMapRules                 = "rules"
+	bridgeMapScratchFlows4         = "scratch_flows4"
 	bridgeMapSnatCursors           = "snat_cursors"
 	bridgeMapSocketOrigins         = "socket_origins"
 	bridgeMapSubnets4              = "subnets4"
@@ -117,6 +118,7 @@ type bridgeMapSpecs struct {
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
@@ -179,6 +181,7 @@ type bridgeMaps struct {
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
@@ -204,6 +207,7 @@ func (m *bridgeMaps) Close() error {
 		m.PortsUdp,
 		m.RuleCounts,
 		m.Rules,
+		m.ScratchFlows4,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,

@@ -33,6 +33,7 @@ type frame struct {
 	offset         uint16 // of a fragment, in units of eight bytes
 	noChecksum     bool   // of UDP
 	payload        []byte
+	raw            []byte // all that follows the IPv4 header, instead of it
 	padding        []byte // behind the IPv4 packet, as short Ethernet frames have it
 }
 
@@ -120,6 +121,8 @@ func (f frame) id(id uint16) frame {
 
 func (f frame) transport(ip *layers.IPv4) gopacket.SerializableLayer {
 	switch {
+	case f.raw != nil:
+		return gopacket.Payload(f.raw)
 	case f.offset > 0:
 		return gopacket.Payload(nil)
 	case f.protocol == layers.IPProtocolTCP:
@@ -153,7 +156,7 @@ func (f frame) bytes() []byte {
 	}
 	buffer := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		ip, f.transport(ip), gopacket.Payload(f.payload))
+		ip, f.transport(ip), gopacket.Payload(f.rest()))
 	if err != nil {
 		panic(err) // the test built nonsense
 	}
@@ -162,6 +165,14 @@ func (f frame) bytes() []byte {
 		copy(raw[transportAt(raw)+6:], []byte{0, 0})
 	}
 	return raw
+}
+
+// rest is what follows the transport header.
+func (f frame) rest() []byte {
+	if f.raw != nil {
+		return nil
+	}
+	return f.payload
 }
 
 // transportAt is where the transport header of an IPv4 frame begins.

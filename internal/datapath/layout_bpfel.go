@@ -241,6 +241,7 @@ const (
 	layoutMapPortsUdp      = "ports_udp"
 	layoutMapRuleCounts    = "rule_counts"
 	layoutMapRules         = "rules"
+	layoutMapScratchFlows4 = "scratch_flows4"
 	layoutMapSnatCursors   = "snat_cursors"
 	layoutMapSocketOrigins = "socket_origins"
 	layoutMapSubnets4      = "subnets4"
@@ -317,6 +318,7 @@ type layoutMapSpecs struct {
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
@@ -371,6 +373,7 @@ type layoutMaps struct {
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
@@ -396,6 +399,7 @@ func (m *layoutMaps) Close() error {
 		m.PortsUdp,
 		m.RuleCounts,
 		m.Rules,
+		m.ScratchFlows4,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,

@@ -31,6 +31,7 @@ const (
 	socketMapPortsUdp              = "ports_udp"
 	socketMapRuleCounts            = "rule_counts"
 	socketMapRules                 = "rules"
+	socketMapScratchFlows4         = "scratch_flows4"
 	socketMapSnatCursors           = "snat_cursors"
 	socketMapSocketOrigins         = "socket_origins"
 	socketMapSubnets4              = "subnets4"
@@ -133,6 +134,7 @@ type socketMapSpecs struct {
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
@@ -195,6 +197,7 @@ type socketMaps struct {
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
@@ -220,6 +223,7 @@ func (m *socketMaps) Close() error {
 		m.PortsUdp,
 		m.RuleCounts,
 		m.Rules,
+		m.ScratchFlows4,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,

@@ -31,6 +31,7 @@ const (
 	uplinkMapPortsUdp              = "ports_udp"
 	uplinkMapRuleCounts            = "rule_counts"
 	uplinkMapRules                 = "rules"
+	uplinkMapScratchFlows4         = "scratch_flows4"
 	uplinkMapSnatCursors           = "snat_cursors"
 	uplinkMapSocketOrigins         = "socket_origins"
 	uplinkMapSubnets4              = "subnets4"
@@ -117,6 +118,7 @@ type uplinkMapSpecs struct {
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
@@ -179,6 +181,7 @@ type uplinkMaps struct {
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
@@ -204,6 +207,7 @@ func (m *uplinkMaps) Close() error {
 		m.PortsUdp,
 		m.RuleCounts,
 		m.Rules,
+		m.ScratchFlows4,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,
