@@ -86,6 +86,7 @@ func TestRow03NATTableVisible(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
 	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	greeting(l.Client, lab.HostAddr+":8080") // from here on none is refused
 	before := natRule(l, "publish", "net00")
 	for range 3 {
 		greeting(l.Client, lab.HostAddr+":8080")
