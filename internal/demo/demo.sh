@@ -140,6 +140,10 @@ step host "$sluice" nat
 expect masquerade
 expect 172.17.0.2
 
+echo "and what Prometheus gets:"
+step host sh -c "curl -sf -m 5 http://127.0.0.1:9477/metrics | grep ^sluice_published_port"
+expect 'container="net00"'
+
 say "5. Inspect, in Docker's shape"
 step host "$sluice" inspect --format '{{json .NetworkSettings.Ports}}' net00
 expect '"HostPort":"8080"'

@@ -148,6 +148,7 @@ func TestMetricsAddress(t *testing.T) {
 		return l.Host.Run(lab.Binary(t), "--root", t.TempDir(), "daemon", "--cgroup", l.Cgroup, "--metrics", address)
 	}
 	expectLine(t, "an address in use", second("127.0.0.1:9999"), 1, "127.0.0.1:9999")
+	expectLine(t, "an address that the host does not have", second("203.0.113.1:9477"), 1, "203.0.113.1:9477")
 	for _, address := range []string{"9477", "127.0.0.1", "nonsense:9477", "127.0.0.1:0"} {
 		expectLine(t, address, second(address), 1, strconv.Quote(address))
 	}

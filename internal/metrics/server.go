@@ -43,6 +43,8 @@ func Listen(address string) (net.Listener, error) {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, fmt.Errorf("metrics: another program listens on %s: choose another address with --metrics ADDRESS:PORT, or --metrics %s", address, Off)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("metrics: no device of the host that is up has the address of %s: choose another with --metrics ADDRESS:PORT, or --metrics %s", address, Off)
 	case err != nil:
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
