@@ -13,6 +13,10 @@ volatile const bool dry_run = false;
 /* Dropped packets go to the ring buffer. */
 volatile const bool observe = false;
 
+/* What this kernel has (loader/features.go). */
+volatile const bool fib_skip_neigh = true;
+volatile const bool fib_source = true;
+
 /* The device that lends its `forwarding` to route lookups. */
 volatile const __u32 fib_ifindex = 0;
 /* Of the network namespace that is the host. */

@@ -25,13 +25,20 @@ static __always_inline __u16 segment_length(struct __sk_buff *skb, struct packet
 /*
  * route_ipv4 looks up the route of a packet from src to dst. Returns 0 and
  * fills fib, or the reason to drop the packet. With choose_source, fib.ipv4_src
- * becomes the address that the route prefers.
+ * becomes the address that the route prefers, or stays src where the kernel
+ * cannot tell. A kernel that cannot skip the neighbour may not find one, which
+ * is no error: redirect_neigh asks for it.
  */
 static __always_inline __u16 route_ipv4(struct __sk_buff *skb, struct packet *p, __be32 src, __be32 dst, bool choose_source,
 					struct bpf_fib_lookup *fib)
 {
+	__u32 flags = 0;
 	long code;
 
+	if (fib_skip_neigh)
+		flags |= BPF_FIB_LOOKUP_SKIP_NEIGH;
+	if (choose_source && fib_source)
+		flags |= BPF_FIB_LOOKUP_SRC;
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->family = AF_INET;
 	fib->l4_protocol = p->key.protocol;
@@ -39,13 +46,14 @@ static __always_inline __u16 route_ipv4(struct __sk_buff *skb, struct packet *p,
 	fib->ifindex = fib_ifindex;
 	fib->ipv4_src = src;
 	fib->ipv4_dst = dst;
-	code = bpf_fib_lookup(skb, fib, sizeof(*fib),
-			      BPF_FIB_LOOKUP_SKIP_NEIGH | (choose_source ? BPF_FIB_LOOKUP_SRC : 0));
+	code = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
 	if (code == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		p->mtu = fib->tot_len;
 		return REASON_MTU_EXCEEDED;
 	}
-	return code == BPF_FIB_LKUP_RET_SUCCESS ? 0 : REASON_NO_ROUTE;
+	if (code == BPF_FIB_LKUP_RET_SUCCESS || code == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return 0;
+	return REASON_NO_ROUTE;
 }
 
 /* The uplink that a route leads through, or NULL. */

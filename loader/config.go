@@ -24,6 +24,9 @@ type Config struct {
 	// Attach chooses how programs meet devices; "" is tcx where the kernel
 	// has it and clsact elsewhere.
 	Attach AttachMode
+	// Without are features that the programs do without although the kernel has
+	// them: for tests of what older kernels get.
+	Without Features
 	// LogDir is where the verifier's log goes when it refuses a program.
 	LogDir string
 }
@@ -31,10 +34,12 @@ type Config struct {
 // DefaultConntrackMax is the size of the conntrack table without a wish.
 const DefaultConntrackMax = 65536
 
-func (c Config) constants() map[string]any {
+func (c Config) constants(kernel Features) map[string]any {
 	return map[string]any{
 		"dry_run":           c.DryRun,
 		"observe":           c.Observe,
+		"fib_skip_neigh":    kernel.FIBSkipNeigh && !c.Without.FIBSkipNeigh,
+		"fib_source":        kernel.FIBSource && !c.Without.FIBSource,
 		"fib_ifindex":       c.FIBIfindex,
 		"host_netns_cookie": c.HostCookie,
 		"local_port_first":  c.LocalPorts[0],
@@ -44,7 +49,11 @@ func (c Config) constants() map[string]any {
 
 // setConstants sets those of the configuration's constants that the object has.
 func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
-	for name, value := range c.constants() {
+	kernel, err := KernelFeatures()
+	if err != nil {
+		return err
+	}
+	for name, value := range c.constants(kernel) {
 		variable, ok := spec.Variables[name]
 		if !ok {
 			continue

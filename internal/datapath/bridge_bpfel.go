@@ -41,6 +41,8 @@ const (
 	bridgeProgBridgeEgress         = "bridge_egress"
 	bridgeVarDryRun                = "dry_run"
 	bridgeVarFibIfindex            = "fib_ifindex"
+	bridgeVarFibSkipNeigh          = "fib_skip_neigh"
+	bridgeVarFibSource             = "fib_source"
 	bridgeVarHostNetnsCookie       = "host_netns_cookie"
 	bridgeVarLocalPortFirst        = "local_port_first"
 	bridgeVarLocalPortLast         = "local_port_last"
@@ -133,6 +135,8 @@ type bridgeMapSpecs struct {
 type bridgeVariableSpecs struct {
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
@@ -223,6 +227,8 @@ func (m *bridgeMaps) Close() error {
 type bridgeVariables struct {
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`

@@ -41,6 +41,8 @@ const (
 	containerProgContainerIngress     = "container_ingress"
 	containerVarDryRun                = "dry_run"
 	containerVarFibIfindex            = "fib_ifindex"
+	containerVarFibSkipNeigh          = "fib_skip_neigh"
+	containerVarFibSource             = "fib_source"
 	containerVarHostNetnsCookie       = "host_netns_cookie"
 	containerVarLocalPortFirst        = "local_port_first"
 	containerVarLocalPortLast         = "local_port_last"
@@ -133,6 +135,8 @@ type containerMapSpecs struct {
 type containerVariableSpecs struct {
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
@@ -223,6 +227,8 @@ func (m *containerMaps) Close() error {
 type containerVariables struct {
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`

@@ -87,17 +87,31 @@ func masqueraded(f *fixture, sent, left frame, state uint8) map[datapath.FlowKey
 	}
 }
 
-// TestMasqueradeSource covers where the source address comes from.
+// TestMasqueradeSource covers where the source address comes from, on kernels
+// with and without what route lookups can be asked.
 func TestMasqueradeSource(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	preferred := netip.MustParseAddr("192.0.2.77")
-	f.address("uplink0", netip.PrefixFrom(preferred, 32))
-	f.route("203.0.113.0/24", preferred)
-	for to, want := range map[string]netip.Addr{"203.0.113.5:443": preferred, "198.51.100.7:443": hostAddr} {
-		sent := f.a.tcp(40000, netip.MustParseAddrPort(to), syn)
-		verdict, out := f.fromContainer(f.a, sent)
-		f.expect(to, verdict, out, redirect, sent.hop().from(netip.AddrPortFrom(want, sourcePort(out))))
+	kernel, err := loader.KernelFeatures()
+	must(t, err)
+	t.Logf("this kernel: %+v", kernel)
+	for name, without := range map[string]loader.Features{
+		"all": {}, "neighbours are looked up": {FIBSkipNeigh: true}, "the route's source is unknown": {FIBSource: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, loader.Config{Without: without})
+			preferred := netip.MustParseAddr("192.0.2.77")
+			f.address("uplink0", netip.PrefixFrom(preferred, 32))
+			f.route("203.0.113.0/24", preferred)
+			if !kernel.FIBSource || without.FIBSource {
+				preferred = hostAddr
+			}
+			for to, want := range map[string]netip.Addr{"203.0.113.5:443": preferred, "198.51.100.7:443": hostAddr} {
+				sent := f.a.tcp(40000, netip.MustParseAddrPort(to), syn)
+				verdict, out := f.fromContainer(f.a, sent)
+				f.expect(to, verdict, out, redirect, sent.hop().from(netip.AddrPortFrom(want, sourcePort(out))))
+			}
+		})
 	}
 }
 

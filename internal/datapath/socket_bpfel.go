@@ -49,6 +49,8 @@ const (
 	socketProgSocketSendmsg4       = "socket_sendmsg4"
 	socketVarDryRun                = "dry_run"
 	socketVarFibIfindex            = "fib_ifindex"
+	socketVarFibSkipNeigh          = "fib_skip_neigh"
+	socketVarFibSource             = "fib_source"
 	socketVarHostNetnsCookie       = "host_netns_cookie"
 	socketVarLocalPortFirst        = "local_port_first"
 	socketVarLocalPortLast         = "local_port_last"
@@ -149,6 +151,8 @@ type socketMapSpecs struct {
 type socketVariableSpecs struct {
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
@@ -239,6 +243,8 @@ func (m *socketMaps) Close() error {
 type socketVariables struct {
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`

@@ -41,6 +41,8 @@ const (
 	uplinkProgUplinkIngress        = "uplink_ingress"
 	uplinkVarDryRun                = "dry_run"
 	uplinkVarFibIfindex            = "fib_ifindex"
+	uplinkVarFibSkipNeigh          = "fib_skip_neigh"
+	uplinkVarFibSource             = "fib_source"
 	uplinkVarHostNetnsCookie       = "host_netns_cookie"
 	uplinkVarLocalPortFirst        = "local_port_first"
 	uplinkVarLocalPortLast         = "local_port_last"
@@ -133,6 +135,8 @@ type uplinkMapSpecs struct {
 type uplinkVariableSpecs struct {
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
@@ -223,6 +227,8 @@ func (m *uplinkMaps) Close() error {
 type uplinkVariables struct {
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
+	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
+	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
