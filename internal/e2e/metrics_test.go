@@ -3,12 +3,15 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/metrics"
@@ -136,25 +139,33 @@ func TestPromtoolHasNothingToSay(t *testing.T) {
 	}
 }
 
-// TestMetricsAddress covers another address, one that is taken, none, and what
-// is no address.
+// TestMetricsAddress covers addresses that are taken, elsewhere or none at all,
+// and then another one, and none.
 func TestMetricsAddress(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t, "--metrics", "127.0.0.1:9999")
+	l := lab.NewWithoutDaemon(t)
+	refused := func(what, address string) {
+		t.Helper()
+		r := l.Sluice("daemon", "--cgroup", l.Cgroup, "--log-level", "error", "--metrics", address)
+		expectLine(t, what, r, 1, address)
+	}
+	var taken net.Listener
+	l.Host.Must(func() (err error) {
+		taken, err = net.Listen("tcp", metrics.DefaultAddress)
+		return err
+	})
+	refused("an address in use", metrics.DefaultAddress)
+	taken.Close()
+	refused("an address that the host does not have", "203.0.113.1:9477")
+	for _, address := range []string{"9477", "127.0.0.1", "nonsense:9477", "127.0.0.1:0"} {
+		refused("no address", address)
+	}
+
+	l.StartDaemon("--metrics", "127.0.0.1:9999")
 	curl(l, "http://127.0.0.1:9999/metrics")
 	expectUnreached(t, l.Host, metrics.DefaultAddress)
-
-	second := func(address string) lab.Result {
-		return l.Host.Run(lab.Binary(t), "--root", t.TempDir(), "daemon", "--cgroup", l.Cgroup, "--metrics", address)
-	}
-	expectLine(t, "an address in use", second("127.0.0.1:9999"), 1, "127.0.0.1:9999")
-	expectLine(t, "an address that the host does not have", second("203.0.113.1:9477"), 1, "203.0.113.1:9477")
-	for _, address := range []string{"9477", "127.0.0.1", "nonsense:9477", "127.0.0.1:0"} {
-		expectLine(t, address, second(address), 1, strconv.Quote(address))
-	}
-
-	for _, off := range []string{"off", ""} {
-		l.StopDaemon(15)
+	for _, off := range []string{metrics.Off, ""} {
+		l.StopDaemon(unix.SIGTERM)
 		l.StartDaemon("--metrics", off)
 		expectUnreached(t, l.Host, metrics.DefaultAddress)
 	}
