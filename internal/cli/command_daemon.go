@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,7 @@ func newDaemon(env *Env) *cobra.Command {
 	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
 	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
 	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")
+	f.DurationVar(&o.RepairInterval, "repair-interval", time.Minute, "how often everything is compared with the intent; what the kernel tells of is repaired at once")
 	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
 	return c
 }

@@ -33,6 +33,9 @@ type Options struct {
 	Attach string
 	// Metrics is where /metrics is served, ADDRESS:PORT; "" or "off" for nowhere.
 	Metrics string
+	// RepairInterval is how often everything is compared with the intent; 0 for
+	// once a minute.
+	RepairInterval time.Duration
 	// Observe sends dropped packets to the ring buffer.
 	Observe bool
 }
@@ -55,6 +58,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := i.attachSockets(); err != nil {
 		return err
 	}
+	i.keepRepaired()
 	listener, err := listen(i.dirs)
 	if err != nil {
 		return err

@@ -38,6 +38,8 @@ type instance struct {
 	scrapes    net.Listener // of /metrics; nil without
 	watching   chan error   // the end of the watch of the host's network
 	unwatch    func()
+	changed    chan []string // names of our devices
+	unrepair   func()
 
 	closers  []func()     // in the order of opening
 	held     *os.File     // the lock
@@ -55,7 +57,7 @@ func openInstance(ctx context.Context, o Options) (*instance, error) {
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
-	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1)}
+	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1), changed: make(chan []string, 256)}
 	for _, step := range []func(context.Context) error{
 		i.lock, i.claimNamespace, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
@@ -223,7 +225,7 @@ func (i *instance) watchHost(ctx context.Context) error {
 				i.warnOfMissing(state.Uplinks)
 				close(known)
 			}
-		}, i.engine.ForwardingChanged)
+		}, i.engine.ForwardingChanged, i.devicesChanged)
 		if ctx.Err() == nil {
 			i.watching <- err
 		}
@@ -286,6 +288,9 @@ func (i *instance) cgroup() string {
 // reset closes the instance and takes away everything that it has made.
 func (i *instance) reset(ctx context.Context) error {
 	i.unwatch() // or what is taken away would be seen as a change, and repaired
+	if i.unrepair != nil {
+		i.unrepair()
+	}
 	err := errors.Join(i.containers.Reset(ctx), i.engine.Reset(ctx), i.loader.DetachSockets())
 	return errors.Join(err, i.end(func() error { return removeFiles(i.dirs) }))
 }

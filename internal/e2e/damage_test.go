@@ -94,7 +94,7 @@ func deviceDamages() []damage {
 			return netlink.LinkDel(lending)
 		})},
 		{name: "container's address removed", do: inside(dropAddresses)},
-		{name: "container's device set down", seen: true, do: inside(netlink.LinkSetDown)},
+		{name: "container's device set down", do: inside(netlink.LinkSetDown)},
 		{name: "a stray device with our mark", do: onHost(func(l *lab.Lab, _, _ netlink.Link) error {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Name = "br-stray"

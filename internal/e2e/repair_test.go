@@ -124,3 +124,31 @@ func TestNextDaemonRepairs(t *testing.T) {
 		h.recovered(d)
 	}
 }
+
+// TestRunningDaemonRepairs does to a daemon that runs what the kernel tells it
+// of, and then all the rest to one that looks for itself.
+func TestRunningDaemonRepairs(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]struct {
+		seen bool
+		args []string
+	}{
+		"at once":      {true, nil},
+		"at intervals": {false, []string{"--repair-interval=200ms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newDamagedHost(t, at.args...)
+			for _, d := range damages() {
+				if d.seen != at.seen {
+					continue
+				}
+				t.Log(d.name)
+				if err := d.do(h.Lab); err != nil {
+					t.Fatalf("%s: %v", d.name, err)
+				}
+				h.recovered(d)
+			}
+		})
+	}
+}

@@ -91,22 +91,45 @@ const (
 // isForwardingSwitch reports whether the notification says that somebody wrote
 // the namespace's forwarding switch, which resets that of every device.
 func isForwardingSwitch(m syscall.NetlinkMessage) bool {
+	ifindex, forwarding := parseNetconf(m)
+	return forwarding && ifindex == netconfAllDevices
+}
+
+// parseNetconf reads an RTM_NEWNETCONF: of which device, and whether it is about
+// forwarding. Of any other message the ifindex is 0.
+func parseNetconf(m syscall.NetlinkMessage) (ifindex int, forwarding bool) {
 	const sizeofNetconfmsg = 4 // a family, padded
 	if m.Header.Type != unix.RTM_NEWNETCONF || len(m.Data) < sizeofNetconfmsg {
-		return false
+		return 0, false
 	}
 	attrs, err := nl.ParseRouteAttr(m.Data[sizeofNetconfmsg:])
 	if err != nil {
-		return false
+		return 0, false
 	}
-	all, forwarding := false, false
 	for _, attr := range attrs {
 		switch attr.Attr.Type {
 		case netconfIfindex:
-			all = int32(binary.NativeEndian.Uint32(attr.Value)) == netconfAllDevices
+			ifindex = int(int32(binary.NativeEndian.Uint32(attr.Value)))
 		case netconfForwarding:
 			forwarding = true
 		}
 	}
-	return all && forwarding
+	return ifindex, forwarding
+}
+
+// subject returns the ifindex of the device that a notification says something
+// has changed or gone of, 0 for others.
+func subject(m syscall.NetlinkMessage) int {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		if info := nl.DeserializeIfInfomsg(m.Data); info.Family != unix.AF_BRIDGE {
+			return int(info.Index)
+		}
+	case unix.RTM_DELADDR:
+		return int(nl.DeserializeIfAddrmsg(m.Data).Index)
+	case unix.RTM_NEWNETCONF:
+		ifindex, _ := parseNetconf(m)
+		return ifindex
+	}
+	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -63,9 +64,11 @@ func newWatcher(own func(device string) bool, only []string, buffer int) (*Watch
 }
 
 // Run calls onState with the state as it is and then after every change of it,
-// and onForwarding whenever somebody wrote the namespace's forwarding switch or
-// may have. It ends with ctx, whose error it returns, and closes the watcher.
-func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding func()) error {
+// onForwarding whenever somebody wrote the namespace's forwarding switch or may
+// have, and onOwn with the names of sluice's devices that changed, lost an address
+// or went, whoever did it. It ends with ctx, whose error it returns, and closes
+// the watcher.
+func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding func(), onOwn func(devices []string)) error {
 	defer w.netlink.Close()
 	defer w.notifications.Close()
 	defer context.AfterFunc(ctx, w.notifications.Close)()
@@ -82,6 +85,7 @@ func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding fun
 			// Notifications were lost: any of them.
 			burst.forwarding = true
 			table, err = w.relist()
+			burst.own = w.ownDevices(table)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -91,6 +95,9 @@ func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding fun
 		}
 		if burst.forwarding {
 			onForwarding()
+		}
+		if len(burst.own) > 0 {
+			onOwn(burst.own)
 		}
 		if state := table.state(w.selector); !state.Equal(last) {
 			last = state
@@ -102,6 +109,14 @@ func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding fun
 // burst is what a burst of notifications was about, besides the table.
 type burst struct {
 	forwarding bool
+	own        []string // devices of ours
+}
+
+// touch adds a device if it is one of ours.
+func (b *burst) touch(s selector, d device) {
+	if d.name != "" && !slices.Contains(b.own, d.name) && s.own(d.name) {
+		b.own = append(b.own, d.name)
+	}
 }
 
 // receiveBurst waits for a notification and applies it and those that follow
@@ -120,9 +135,12 @@ func (w *Watcher) receiveBurst(t *table) (b burst, err error) {
 			return b, err
 		}
 		for _, m := range messages {
+			before := t.devices[subject(m)]
 			if err := t.apply(m); err != nil {
 				return b, err
 			}
+			b.touch(w.selector, before)
+			b.touch(w.selector, t.devices[subject(m)])
 			b.forwarding = b.forwarding || isForwardingSwitch(m)
 		}
 		switch now := time.Now(); {
@@ -135,6 +153,17 @@ func (w *Watcher) receiveBurst(t *table) (b burst, err error) {
 			return b, nil
 		}
 	}
+}
+
+// ownDevices returns the names of those in the table that are ours.
+func (w *Watcher) ownDevices(t *table) []string {
+	var b burst
+	if t != nil { // or the list has failed
+		for _, d := range t.devices {
+			b.touch(w.selector, d)
+		}
+	}
+	return b.own
 }
 
 // setTimeout bounds the next receives; 0 waits for ever.

@@ -21,6 +21,7 @@ type events struct {
 	hold       *sync.Mutex
 	states     chan hostnet.State
 	forwarding chan struct{}
+	own        chan []string
 }
 
 // watch runs a watcher of the test's namespace until the test ends.
@@ -32,7 +33,7 @@ func watch(t *testing.T, own func(string) bool, only ...string) events {
 }
 
 func run(t *testing.T, w *hostnet.Watcher) events {
-	e := events{new(sync.Mutex), make(chan hostnet.State, 1000), make(chan struct{}, 1000)}
+	e := events{new(sync.Mutex), make(chan hostnet.State, 1000), make(chan struct{}, 1000), make(chan []string, 1000)}
 	onState := func(s hostnet.State) {
 		e.hold.Lock()
 		defer e.hold.Unlock()
@@ -40,7 +41,9 @@ func run(t *testing.T, w *hostnet.Watcher) events {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- w.Run(ctx, onState, func() { e.forwarding <- struct{}{} }) }()
+	go func() {
+		done <- w.Run(ctx, onState, func() { e.forwarding <- struct{}{} }, func(names []string) { e.own <- names })
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -222,5 +225,40 @@ func TestEphemeralPorts(t *testing.T) {
 	first, last, err := host.EphemeralPorts()
 	if err != nil || first != 40000 || last != 50000 {
 		t.Errorf("%d to %d, %v", first, last, err)
+	}
+}
+
+// TestWatchOwn covers what somebody may do to a device of ours.
+func TestWatchOwn(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	ours := addVeth(t, "ours", "peer")
+	addr, err := netlink.ParseAddr("192.0.2.1/24")
+	must(t, err)
+	must(t, netlink.AddrAdd(ours, addr))
+	e := watch(t, func(name string) bool { return name == "ours" })
+	e.wait(t, "[peer invalid IP]", "[192.0.2.1]")
+	for _, change := range []struct {
+		name string
+		do   func() error
+	}{
+		{"address removed", func() error { return netlink.AddrDel(ours, addr) }},
+		{"set up", func() error { return netlink.LinkSetUp(ours) }},
+		{"forwarding", func() error { return os.WriteFile("/proc/sys/net/ipv4/conf/ours/forwarding", []byte("1"), 0) }},
+		{"deleted", func() error { return netlink.LinkDel(ours) }},
+	} {
+		for len(e.own) > 0 {
+			<-e.own
+		}
+		must(t, change.do())
+		select {
+		case names := <-e.own:
+			if len(names) != 1 || names[0] != "ours" {
+				t.Errorf("%s: told of %q", change.name, names)
+			}
+		case <-time.After(3 * time.Second):
+			t.Errorf("%s: nobody was told", change.name)
+		}
+		time.Sleep(50 * time.Millisecond) // for the rest of the burst
 	}
 }

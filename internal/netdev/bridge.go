@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ var bridgeSettings = []sysctl{noForwarding, routeLocalnet, noIPv6}
 // EnsureBridge makes the bridge, or repairs the one that has its name, and
 // returns its ifindex. Its MAC address is MACFor(address).
 func (h *Host) EnsureBridge(b Bridge) (ifindex int, err error) {
-	link, err := h.ensureBridgeDevice(b.Name, MACFor(b.Address.Addr()))
+	link, err := h.ensureBridgeDevice(b.Name, MACFor(b.Address.Addr()), 0)
 	if err != nil {
 		return 0, err
 	}
@@ -49,13 +50,29 @@ func (h *Host) EnsureBridge(b Bridge) (ifindex int, err error) {
 // the global switches resets.
 func (h *Host) RepairBridge(name string) error { return setSysctls(name, bridgeSettings...) }
 
+// BridgeIntact reports whether the bridge is there and up and has its address.
+func (h *Host) BridgeIntact(b Bridge) (bool, error) {
+	link, err := h.find(b.Name)
+	if err != nil || link == nil || link.Attrs().RawFlags&unix.IFF_UP == 0 {
+		return false, err
+	}
+	addrs, err := h.netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return false, fmt.Errorf("list the addresses of %s: %w", b.Name, err)
+	}
+	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IPNet.String() == b.Address.String() }), nil
+}
+
 // EnsureLendingDevice makes or repairs LendingDevice and returns its ifindex.
-// It has no address and no port: it never sees a packet.
+// It has no address and no port: it never sees a packet. A device that was
+// deleted since the first call comes back with its ifindex, which is a constant
+// of programs that run.
 func (h *Host) EnsureLendingDevice() (ifindex int, err error) {
-	link, err := h.ensureBridgeDevice(LendingDevice, nil)
+	link, err := h.ensureBridgeDevice(LendingDevice, nil, int(h.lending.Load()))
 	if err != nil {
 		return 0, err
 	}
+	h.lending.CompareAndSwap(0, int64(link.Attrs().Index))
 	if err := setSysctls(LendingDevice, forwarding, noIPv6); err != nil {
 		return 0, err
 	}
@@ -66,10 +83,10 @@ func (h *Host) EnsureLendingDevice() (ifindex int, err error) {
 }
 
 // ensureBridgeDevice returns the bridge name, made with the MAC address if
-// need be. A nil MAC address leaves the choice to the kernel.
-func (h *Host) ensureBridgeDevice(name string, mac net.HardwareAddr) (netlink.Link, error) {
+// need be. A nil MAC address and an ifindex of 0 leave the choice to the kernel.
+func (h *Host) ensureBridgeDevice(name string, mac net.HardwareAddr, ifindex int) (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.HardwareAddr = name, mac
+	attrs.Name, attrs.HardwareAddr, attrs.Index = name, mac, ifindex
 	err := h.netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make the bridge %s: %w", name, err)

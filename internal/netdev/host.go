@@ -7,6 +7,7 @@ package netdev
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,8 @@ import (
 type Host struct {
 	netlink *netlink.Handle
 	mark    string
+	// lending is the ifindex that programs know LendingDevice by.
+	lending atomic.Int64
 }
 
 // Open connects to the calling thread's network namespace. Every device that is

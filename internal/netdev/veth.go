@@ -60,6 +60,19 @@ func (h *Host) EnsureVeth(v Veth) (ifindex int, err error) {
 // global switches resets.
 func (h *Host) RepairVeth(name string) error { return setSysctls(name, vethSettings...) }
 
+// VethIntact reports whether the veth's outer end is a port of the bridge and up.
+func (h *Host) VethIntact(name, bridge string) (bool, error) {
+	outer, err := h.find(name)
+	if err != nil || outer == nil || outer.Attrs().RawFlags&unix.IFF_UP == 0 {
+		return false, err
+	}
+	master, err := h.find(bridge)
+	if err != nil || master == nil {
+		return false, err
+	}
+	return outer.Attrs().MasterIndex == master.Attrs().Index, nil
+}
+
 // ensurePair makes both ends in one request, the inner one in place, and
 // returns the outer one.
 func (h *Host) ensurePair(v Veth, ns *os.File) (netlink.Link, error) {
