@@ -56,6 +56,13 @@ bench: root build bench-tools ## sluice beside iptables, nftables and a bare red
 bench-programs: root go ## what each way through the programs costs (root)
 	go test -run '^$$' -bench . ./internal/datapath
 
+SOAK_KILLS ?= 100
+SOAK_SEED ?= 0
+
+.PHONY: soak
+soak: root go test-tools ## kill the daemon SOAK_KILLS times during a loop of every verb (root)
+	go test -timeout 2h -v -run '^TestSoak$$' ./internal/e2e -soak.kills=$(SOAK_KILLS) -soak.seed=$(SOAK_SEED)
+
 .PHONY: lint
 lint: go ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt differs:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

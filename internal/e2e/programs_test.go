@@ -3,7 +3,9 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 )
@@ -16,6 +18,7 @@ var programs = map[string]func(args []string) error{
 	"udp-ask-from": udpAskFrom,
 	"tcp-ask":      tcpAsk,
 	"tcp-ask-loop": tcpAskLoop,
+	"tcp-ask-on":   tcpAskOn,
 	"member":       member,
 	"tcp-tally":    tcpTally,
 }
@@ -145,4 +148,29 @@ func tcpAskLoop(args []string) error {
 		time.Sleep(pause)
 	}
 	return nil
+}
+
+// tcpAskOn is tcpAsk with a pause of DURATION again and again, until standard
+// input ends; then it prints how many there were. None may fail.
+func tcpAskOn(args []string) error {
+	pause, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		ended <- err
+	}()
+	for n := 0; ; n++ {
+		select {
+		case err := <-ended:
+			fmt.Printf("asked %d times\n", n)
+			return err
+		case <-time.After(pause):
+		}
+		if err := tcpAsk(args[:1]); err != nil {
+			return fmt.Errorf("connection %d: %w", n+1, err)
+		}
+	}
 }

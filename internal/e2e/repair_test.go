@@ -94,7 +94,7 @@ func (h *damagedHost) aliasAddress() string {
 func (h *damagedHost) recovered(d damage) {
 	h.Helper()
 	var err error
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = violations(h.Lab); err == nil {
 			break
 		}

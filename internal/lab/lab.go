@@ -102,18 +102,24 @@ func (l *Lab) makeCgroup() {
 // StartDaemon starts the daemon and waits until it answers.
 func (l *Lab) StartDaemon(args ...string) {
 	l.Helper()
-	all := append([]string{"daemon", "--root", l.Root, "--cgroup", l.Cgroup, "--log-level", "debug"}, args...)
-	l.daemon = exec.Command(Binary(l.T), all...)
-	l.daemon.Stdout, l.daemon.Stderr = l.log, l.log
-	if err := l.Host.Start(l.daemon); err != nil {
-		l.Fatal(err)
-	}
+	l.LaunchDaemon(args...)
 	l.Host.Eventually("the daemon answers", func() error {
 		if r := l.Sluice("version"); r.Code != 0 {
 			return fmt.Errorf("%s", r.Stderr)
 		}
 		return nil
 	})
+}
+
+// LaunchDaemon starts the daemon and does not wait for it.
+func (l *Lab) LaunchDaemon(args ...string) {
+	l.Helper()
+	all := append([]string{"daemon", "--root", l.Root, "--cgroup", l.Cgroup, "--log-level", "debug"}, args...)
+	l.daemon = exec.Command(Binary(l.T), all...)
+	l.daemon.Stdout, l.daemon.Stderr = l.log, l.log
+	if err := l.Host.Start(l.daemon); err != nil {
+		l.Fatal(err)
+	}
 }
 
 // StopDaemon ends the daemon by a signal and waits for its end.
