@@ -2,8 +2,11 @@ package bench
 
 import (
 	"errors"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sluice-net/sluice/loader"
 )
@@ -12,7 +15,10 @@ import (
 // ends.
 type Env struct {
 	Sluice string // path of the binary
-	Frames int    // that an arm of a forwarding scenario sends in a round
+	// Others are further binaries, by the name of their arm: the same scenario
+	// for another build.
+	Others map[string]string
+	Frames int // that an arm of a forwarding scenario sends in a round
 
 	dir      string // for namespaces, instances and mounts
 	cgroup   string // an empty cgroup of version 2
@@ -40,6 +46,21 @@ func (e *Env) open() error {
 	}
 	e.cleanup(func() error { return removeCgroup(e.cgroup) })
 	return nil
+}
+
+// binaries yields the arms of sluice and their binaries, the one to be measured
+// first.
+func (e *Env) binaries() iter.Seq2[string, string] {
+	return func(yield func(name, path string) bool) {
+		if !yield(armSluice, e.Sluice) {
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(e.Others)) {
+			if !yield(name, e.Others[name]) {
+				return
+			}
+		}
+	}
 }
 
 // cleanup has fn run when the scenario ends, the last first.

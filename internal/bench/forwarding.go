@@ -46,7 +46,6 @@ func setUpForwarding(e *Env) ([]arm, error) {
 	}{
 		{ArmFloor, nil},
 		{armRedirect, makeRedirect},
-		{armSluice, makeSluice},
 		{armIptables, func(e *Env, w *world) (string, error) {
 			return newNetfilterArm(e, w, armIptables, legacyRules, "iptables-legacy-restore")
 		}},
@@ -55,12 +54,23 @@ func setUpForwarding(e *Env) ([]arm, error) {
 		}},
 	}
 	var arms []arm
-	for _, way := range ways {
-		f, err := newForwarder(e, way.name, way.make)
+	add := func(name string, way wayIn) error {
+		f, err := newForwarder(e, name, way)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", way.name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		arms = append(arms, arm{way.name, f.measure})
+		arms = append(arms, arm{name, f.measure})
+		return nil
+	}
+	for _, way := range ways {
+		if err := add(way.name, way.make); err != nil {
+			return nil, err
+		}
+	}
+	for name, binary := range e.binaries() {
+		if err := add(name, sluiceWay(binary)); err != nil {
+			return nil, err
+		}
 	}
 	return arms, nil
 }
@@ -104,16 +114,18 @@ func makeRedirect(e *Env, w *world) (string, error) {
 	return container, attachRedirect(e, w.host, device, port)
 }
 
-func makeSluice(e *Env, w *world) (string, error) {
-	i, err := startSluice(e, w)
-	if err != nil {
-		return "", err
+func sluiceWay(binary string) wayIn {
+	return func(e *Env, w *world) (string, error) {
+		i, err := startSluice(e, w, binary)
+		if err != nil {
+			return "", err
+		}
+		if err := i.run("run", "-d", "--name=bench", "-p", fmt.Sprintf("%d:%d/udp", publishedPort, targetPort)); err != nil {
+			return "", err
+		}
+		pid, err := i.output("inspect", "--format", "{{.State.Pid}}", "bench")
+		return "/proc/" + pid + "/ns/net", err
 	}
-	if err := i.run("run", "-d", "--name=bench", "-p", fmt.Sprintf("%d:%d/udp", publishedPort, targetPort)); err != nil {
-		return "", err
-	}
-	pid, err := i.output("inspect", "--format", "{{.State.Pid}}", "bench")
-	return "/proc/" + pid + "/ns/net", err
 }
 
 func (f *forwarder) measure() ([]sample, error) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // instance is a daemon of sluice that makes a world's host its own.
@@ -20,26 +21,39 @@ type instance struct {
 	binary, root, host string
 }
 
-// startSluice starts one and waits until it answers.
-func startSluice(e *Env, w *world) (*instance, error) {
-	i := &instance{binary: e.Sluice, host: w.host, root: filepath.Join(e.dir, filepath.Base(w.host)+"-root")}
+// startSluice starts one of a binary and waits until it answers.
+func startSluice(e *Env, w *world, binary string) (*instance, error) {
+	i := &instance{binary: binary, host: w.host, root: filepath.Join(e.dir, filepath.Base(w.host)+"-root")}
 	log, err := os.Create(i.root + ".log")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	daemon := i.command("daemon", "--cgroup", e.cgroup)
+	cgroup, err := os.MkdirTemp(e.cgroup, "daemon-")
+	if err != nil {
+		return nil, err
+	}
+	e.cleanup(func() error { return removeCgroup(cgroup) })
+	daemon := i.command("daemon", "--cgroup", cgroup)
 	daemon.Stdout, daemon.Stderr = log, log
 	if err := netdev.InNamespace(w.host, daemon.Start); err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
 	e.cleanup(func() error {
-		err := i.run("system", "reset", "--force")
+		reset := i.run("system", "reset", "--force")
 		_ = daemon.Process.Kill()
 		_ = daemon.Wait()
-		return err
+		if reset != nil { // by a daemon that does not answer; it works without one too
+			reset = i.run("system", "reset", "--force")
+		}
+		// Whatever became of the reset, the pins must not keep the programs.
+		return errors.Join(reset, loader.Unmount(filepath.Join(i.root, "bpf")))
 	})
-	return i, eventually(func() error { return i.run("version") })
+	if err := eventually(func() error { return i.run("version") }); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("the daemon does not answer: %w\n%s", err, said)
+	}
+	return i, nil
 }
 
 func (i *instance) command(args ...string) *exec.Cmd {
@@ -58,10 +72,11 @@ func (i *instance) output(args ...string) (string, error) {
 	return strings.TrimSuffix(printed, "\n"), err
 }
 
-// eventually tries for five seconds.
+// eventually tries for half a minute: many daemons may start on a machine that
+// has other work.
 func eventually(check func() error) error {
 	var err error
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if err = check(); err == nil {
 			return nil
 		}

@@ -33,16 +33,23 @@ var lifecycle = Scenario{
 }
 
 func setUpLifecycle(e *Env) ([]arm, error) {
-	w, err := newWorld(e, lifecycleName)
-	if err != nil {
-		return nil, err
+	var arms []arm
+	for name, binary := range e.binaries() {
+		w, err := newWorld(e, lifecycleName+"-"+name)
+		if err != nil {
+			return nil, err
+		}
+		i, err := startSluice(e, w, binary)
+		if err != nil {
+			return nil, err
+		}
+		v := &verbs{i, w}
+		if name == armSluice {
+			arms = append(arms, arm{ArmFloor, v.floor})
+		}
+		arms = append(arms, arm{name, v.measure})
 	}
-	i, err := startSluice(e, w)
-	if err != nil {
-		return nil, err
-	}
-	l := &verbs{i, w}
-	return []arm{{ArmFloor, l.floor}, {armSluice, l.measure}}, nil
+	return arms, nil
 }
 
 // verbs runs the verbs of one instance.
