@@ -18,12 +18,6 @@ type logFile struct {
 	file *os.File // nil for no log
 }
 
-type logEntry struct {
-	Log    string    `json:"log"`
-	Stream string    `json:"stream"`
-	Time   time.Time `json:"time"`
-}
-
 func openLog(path string) (*logFile, error) {
 	if path == "" {
 		return &logFile{}, nil
@@ -42,43 +36,90 @@ func (l *logFile) close() {
 func (l *logFile) stream(name string) *logStream { return &logStream{log: l, name: name} }
 
 type logStream struct {
-	log  *logFile
-	name string
-	line []byte // what has no end yet
+	log     *logFile
+	name    string
+	line    []byte // what has no end yet
+	pending []byte // entries that are still to be written
 }
 
-// write logs the lines that a piece of output completes.
+// maxPending is how many bytes of entries are collected for one write.
+const maxPending = 64 << 10
+
+// write logs the lines that a piece of output completes. They came together, so
+// they have one time.
 func (s *logStream) write(piece []byte) {
 	if s.log.file == nil {
 		return
 	}
-	s.line = append(s.line, piece...)
+	rest := piece
+	if len(s.line) > 0 {
+		s.line = append(s.line, piece...)
+		rest = s.line
+	}
+	tail := s.tail()
 	for {
-		end := bytes.IndexByte(s.line, '\n') + 1
-		if end == 0 && len(s.line) >= maxLine || end > maxLine {
+		end := bytes.IndexByte(rest, '\n') + 1
+		if end == 0 && len(rest) >= maxLine || end > maxLine {
 			end = maxLine
 		}
 		if end == 0 {
-			return
+			break
 		}
-		s.entry(s.line[:end])
-		s.line = append(s.line[:0], s.line[end:]...)
+		s.entry(rest[:end], tail)
+		rest = rest[end:]
 	}
+	s.line = append(s.line[:0], rest...)
+	s.writePending()
 }
 
 // flush logs a last line that has no end.
 func (s *logStream) flush() {
 	if len(s.line) > 0 {
-		s.entry(s.line)
+		s.entry(s.line, s.tail())
+		s.writePending()
 	}
 }
 
-func (s *logStream) entry(text []byte) {
-	line, err := json.Marshal(logEntry{Log: string(text), Stream: s.name, Time: time.Now().UTC()})
-	if err != nil {
+// tail is what follows the text in an entry of now.
+func (s *logStream) tail() []byte {
+	tail := append([]byte(`,"stream":"`), s.name...)
+	tail = append(tail, `","time":"`...)
+	tail = time.Now().UTC().AppendFormat(tail, time.RFC3339Nano)
+	return append(tail, "\"}\n"...)
+}
+
+func (s *logStream) entry(text, tail []byte) {
+	s.pending = append(s.pending, `{"log":`...)
+	s.pending = appendString(s.pending, text)
+	s.pending = append(s.pending, tail...)
+	if len(s.pending) >= maxPending {
+		s.writePending()
+	}
+}
+
+func (s *logStream) writePending() {
+	if len(s.pending) == 0 {
 		return
 	}
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	_, _ = s.log.file.Write(append(line, '\n'))
+	_, _ = s.log.file.Write(s.pending)
+	s.pending = s.pending[:0]
+}
+
+// appendString appends a string of JSON. Most lines are plain, and what needs
+// no escape is copied.
+func appendString(b, text []byte) []byte {
+	line, ended := bytes.CutSuffix(text, []byte("\n"))
+	for _, c := range line {
+		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(string(text)) // of a string never fails
+			return append(b, quoted...)
+		}
+	}
+	b = append(append(b, '"'), line...)
+	if ended {
+		b = append(b, `\n`...)
+	}
+	return append(b, '"')
 }
