@@ -38,6 +38,8 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 };
 
+#define BPF_ADJ_ROOM_MAC 1
+
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
 #define BPF_F_CURRENT_NETNS (-1L)

@@ -3,6 +3,7 @@
 #ifndef SLUICE_LEAVE_H
 #define SLUICE_LEAVE_H
 
+#include "answer.h"
 #include "count.h"
 #include "rewrite.h"
 #include "route.h"
@@ -85,6 +86,8 @@ static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum h
 	count(&drop_counts, p->drop);
 	if (observe)
 		report_drop(skb, p, hook);
+	if (p->drop == REASON_TTL_EXCEEDED || p->drop == REASON_MTU_EXCEEDED)
+		return answer4(skb, p);
 	return TC_ACT_SHOT;
 }
 

@@ -58,6 +58,9 @@ MAP_UNALLOCATED(subnets6, BPF_MAP_TYPE_LPM_TRIE, struct subnet_key6, __u32, MAX_
 /* Where the search for a masquerade port begins, by destination. */
 MAP(snat_cursors, BPF_MAP_TYPE_ARRAY, __u32, __u32, SNAT_CURSORS);
 
+/* Until when a sender's share of our ICMP errors is used up; CLOCK_MONOTONIC, ns. */
+MAP(answer_limits, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_ENDPOINTS);
+
 MAP(socket_origins, BPF_MAP_TYPE_LRU_HASH, struct socket_key, struct socket_origin, 16384);
 
 MAP(rule_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct rule_counters, MAX_RULES);

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bridgeMapAliasTurns            = "alias_turns"
+	bridgeMapAnswerLimits          = "answer_limits"
 	bridgeMapDevices               = "devices"
 	bridgeMapDropCounts            = "drop_counts"
 	bridgeMapEndpoints             = "endpoints"
@@ -106,6 +107,7 @@ type bridgeProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bridgeMapSpecs struct {
 	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -171,6 +173,7 @@ func (o *bridgeObjects) Close() error {
 // It can be passed to loadBridgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bridgeMaps struct {
 	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -197,6 +200,7 @@ type bridgeMaps struct {
 func (m *bridgeMaps) Close() error {
 	return _BridgeClose(
 		m.AliasTurns,
+		m.AnswerLimits,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	containerMapAliasTurns            = "alias_turns"
+	containerMapAnswerLimits          = "answer_limits"
 	containerMapDevices               = "devices"
 	containerMapDropCounts            = "drop_counts"
 	containerMapEndpoints             = "endpoints"
@@ -106,6 +107,7 @@ type containerProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type containerMapSpecs struct {
 	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -171,6 +173,7 @@ func (o *containerObjects) Close() error {
 // It can be passed to loadContainerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type containerMaps struct {
 	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -197,6 +200,7 @@ type containerMaps struct {
 func (m *containerMaps) Close() error {
 	return _ContainerClose(
 		m.AliasTurns,
+		m.AnswerLimits,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,

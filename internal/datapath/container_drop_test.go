@@ -96,14 +96,6 @@ func TestContainerDropsWay(t *testing.T) {
 			func(a endpoint) frame { f := a.udp(1, remoteAddrPort(1)); f.protocol = layers.IPProtocolGRE; return f }, reasons.Protocol},
 		"first fragment": {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.more = true; return f }, reasons.Fragment},
 		"later fragment": {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.offset = 8; return f }, reasons.Fragment},
-		"ttl 1":          {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.ttl = 1; return f }, reasons.TtlExceeded},
-		"ttl 0":          {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.ttl = 0; return f }, reasons.TtlExceeded},
-		"larger than the MTU": {nothing,
-			func(a endpoint) frame {
-				f := a.udp(1, remoteAddrPort(53))
-				f.payload = make([]byte, 1500-28+1)
-				return f
-			}, reasons.MtuExceeded},
 		"no route": {func(f *fixture) { f.blackhole("203.0.113.0/24") },
 			func(a endpoint) frame { return a.udp(1, netip.MustParseAddrPort("203.0.113.1:53")) }, reasons.NoRoute},
 		"not an uplink": {func(f *fixture) { must(f.t, f.maps.SetUplinks(nil)) },
@@ -159,28 +151,4 @@ func TestContainerDropsStranger(t *testing.T) {
 	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.uplink)}, raw, reasons.UnknownDevice)
 	must(t, f.maps.ClearEndpoint(f.a.index))
 	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, raw, reasons.UnknownDevice)
-}
-
-// TestSegmentsFitTheMTU covers packets that the device cuts: each segment has
-// to fit, the packet need not.
-func TestSegmentsFitTheMTU(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	for _, test := range []struct {
-		sent    frame
-		segment uint32
-		want    uint32
-	}{
-		{f.a.tcp(1, remoteAddrPort(443), syn), 1460, redirect},
-		{f.a.tcp(1, remoteAddrPort(443), syn), 1461, shot},
-		{f.a.udp(1, remoteAddrPort(443)), 1472, redirect},
-		{f.a.udp(1, remoteAddrPort(443)), 1473, shot},
-		{f.a.udp(1, remoteAddrPort(443)), 0, shot},
-	} {
-		test.sent.payload = make([]byte, 3000)
-		verdict, _ := f.run(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex), GSOSize: test.segment}, test.sent.bytes())
-		if verdict != test.want {
-			t.Errorf("%s in segments of %d: verdict %d, want %d", test.sent.protocol, test.segment, int32(verdict), test.want)
-		}
-	}
 }

@@ -227,6 +227,7 @@ type layoutVip struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	layoutMapAliasTurns    = "alias_turns"
+	layoutMapAnswerLimits  = "answer_limits"
 	layoutMapDevices       = "devices"
 	layoutMapDropCounts    = "drop_counts"
 	layoutMapEndpoints     = "endpoints"
@@ -304,6 +305,7 @@ type layoutProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type layoutMapSpecs struct {
 	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -359,6 +361,7 @@ func (o *layoutObjects) Close() error {
 // It can be passed to loadLayoutObjects or ebpf.CollectionSpec.LoadAndAssign.
 type layoutMaps struct {
 	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -385,6 +388,7 @@ type layoutMaps struct {
 func (m *layoutMaps) Close() error {
 	return _LayoutClose(
 		m.AliasTurns,
+		m.AnswerLimits,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,

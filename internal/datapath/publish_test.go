@@ -101,10 +101,10 @@ func TestPublishedExpires(t *testing.T) {
 	inside := sent.hop().to(f.a.at(target)).delivered(f.a)
 	f.expect("in", redirect, out, redirect, inside)
 	sent.ttl = 1
-	f.expectDrop(datapath.HookUplink, skb{Ifindex: uint32(f.uplink)}, sent.bytes(), reasons.TtlExceeded)
+	f.expectTold("in", datapath.HookUplink, f.uplink, sent, hostAddr, 0)
 	answer := inside.answer(f.a.station, ack)
 	answer.ttl = 1
-	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, answer.bytes(), reasons.TtlExceeded)
+	f.expectTold("out", datapath.HookContainer, f.a.ifindex, answer, gatewayOne, 0)
 	answer.ttl = 2
 	verdict, left := f.fromContainer(f.a, answer)
 	f.expect("ttl 2", verdict, left, redirect, answer.hop().from(hostAddrPort(published)))
@@ -120,7 +120,7 @@ func TestPublishedAnswerNeedsRoute(t *testing.T) {
 	context := skb{Ifindex: uint32(f.a.ifindex)}
 	large := answer
 	large.payload = make([]byte, 1500)
-	f.expectDrop(datapath.HookContainer, context, large.bytes(), reasons.MtuExceeded)
+	f.expectTold("too large", datapath.HookContainer, f.a.ifindex, large, gatewayOne, 1500)
 	must(t, f.maps.SetUplinks(nil))
 	f.expectDrop(datapath.HookContainer, context, answer.bytes(), reasons.NotAnUplink)
 	f.blackhole(remoteAddr.String() + "/32")

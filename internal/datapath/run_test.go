@@ -3,6 +3,7 @@ package datapath_test
 import (
 	"bytes"
 	"net/netip"
+	"reflect"
 
 	"github.com/cilium/ebpf"
 
@@ -36,7 +37,7 @@ type skb struct {
 // right, and what is redirected carries neither mark nor time stamp.
 func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
 	f.t.Helper()
-	before := f.packets()
+	before, drops := f.packets(), f.drops()
 	context.Mark, context.Tstamp = 0xbeef, 1
 	var left skb
 	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left}
@@ -46,7 +47,11 @@ func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []by
 	}
 	out := options.DataOut
 	if !f.config.DryRun {
-		before[count{hook, verdictOf(verdict)}]++
+		counted := verdictOf(verdict)
+		if !reflect.DeepEqual(f.drops(), drops) {
+			counted = datapath.VerdictDrop // also when the sender is told of it
+		}
+		before[count{hook, counted}]++
 	}
 	expectEqual(f.t, "packet counters", f.packets(), before)
 	if isIPv4(raw) && verifyChecksums(raw) == nil {

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	socketMapAliasTurns            = "alias_turns"
+	socketMapAnswerLimits          = "answer_limits"
 	socketMapDevices               = "devices"
 	socketMapDropCounts            = "drop_counts"
 	socketMapEndpoints             = "endpoints"
@@ -122,6 +123,7 @@ type socketProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type socketMapSpecs struct {
 	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -187,6 +189,7 @@ func (o *socketObjects) Close() error {
 // It can be passed to loadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type socketMaps struct {
 	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -213,6 +216,7 @@ type socketMaps struct {
 func (m *socketMaps) Close() error {
 	return _SocketClose(
 		m.AliasTurns,
+		m.AnswerLimits,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,

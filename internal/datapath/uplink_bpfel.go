@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	uplinkMapAliasTurns            = "alias_turns"
+	uplinkMapAnswerLimits          = "answer_limits"
 	uplinkMapDevices               = "devices"
 	uplinkMapDropCounts            = "drop_counts"
 	uplinkMapEndpoints             = "endpoints"
@@ -106,6 +107,7 @@ type uplinkProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type uplinkMapSpecs struct {
 	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
 	Devices       *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -171,6 +173,7 @@ func (o *uplinkObjects) Close() error {
 // It can be passed to loadUplinkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uplinkMaps struct {
 	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
 	Devices       *ebpf.Map `ebpf:"devices"`
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -197,6 +200,7 @@ type uplinkMaps struct {
 func (m *uplinkMaps) Close() error {
 	return _UplinkClose(
 		m.AliasTurns,
+		m.AnswerLimits,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,

@@ -47,17 +47,23 @@ func inside(l *lab.Lab, container, program string, args ...string) string {
 }
 
 // greetingInside is greeting from a container.
-func greetingInside(l *lab.Lab, container, addr string) (line string) {
+func greetingInside(l *lab.Lab, container, addr string) string {
 	l.Helper()
-	l.Host.Eventually(addr+" from "+container, func() error {
-		r := l.Sluice("exec", container, selfPath, "tcp-ask", addr)
+	return persistInside(l, container, "tcp-ask", addr)
+}
+
+// persistInside is persist in a container.
+func persistInside(l *lab.Lab, container, program string, args ...string) (answer string) {
+	l.Helper()
+	l.Host.Eventually(program+" "+args[0]+" from "+container, func() error {
+		r := l.Sluice(append([]string{"exec", container, selfPath, program}, args...)...)
 		if r.Code != 0 {
 			return fmt.Errorf("%s", r.Stderr)
 		}
-		line = strings.TrimSpace(r.Stdout)
+		answer = strings.TrimSpace(r.Stdout)
 		return nil
 	})
-	return line
+	return answer
 }
 
 // expectTurn asserts that each of n asks gets the member after the one before.

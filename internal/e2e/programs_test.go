@@ -21,6 +21,10 @@ var programs = map[string]func(args []string) error{
 	"tcp-ask-on":   tcpAskOn,
 	"member":       member,
 	"tcp-tally":    tcpTally,
+	"tcp-sink":     tcpSink,
+	"tcp-pour":     tcpPour,
+	"tcp-give":     tcpGive,
+	"tcp-take":     tcpTake,
 }
 
 // askTimeout is how long a client waits for its answer.
