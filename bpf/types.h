@@ -19,6 +19,11 @@
 #define SNAT_CURSORS 4096
 #define EVENT_BYTES 96
 
+/* Where a sandbox asks for names, and where the daemon listens for that; host byte order. */
+#define RESOLVER_ADDR 0x7f00000b /* 127.0.0.11 */
+#define RESOLVER_PORT 61053      /* outside the ip_local_port_range of a new namespace */
+#define DNS_PORT 53
+
 /* Where a packet was seen: a network's index, or one of these. */
 #define ZONE_OUTSIDE 0
 #define ZONE_HOST 0xffff
@@ -222,7 +227,8 @@ enum hook {
 	HOOK_UPLINK = 1,
 	HOOK_BRIDGE = 2,
 	HOOK_SOCKET = 3,
-	HOOKS = 4,
+	HOOK_RESOLVER = 4,
+	HOOKS = 5,
 };
 
 enum verdict {

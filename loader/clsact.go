@@ -52,6 +52,12 @@ func attachClsact(mark string, program *ebpf.Program, ifindex int, dir direction
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add the clsact qdisc: %w", err)
 	}
+	return replaceFilter(program, ifindex, dir)
+}
+
+// replaceFilter puts our filter into the place of the one that an earlier
+// process left.
+func replaceFilter(program *ebpf.Program, ifindex int, dir direction) error {
 	filter := clsactFilter(ifindex, dir)
 	filter.Fd = program.FD()
 	return netlink.FilterReplace(filter)
@@ -68,7 +74,7 @@ func detachClsact(mark, device string, dir direction) error {
 		return err
 	}
 	ifindex := l.Attrs().Index
-	if err := netlink.FilterDel(clsactFilter(ifindex, dir)); err != nil && !gone(err) {
+	if err := deleteFilter(ifindex, dir); err != nil {
 		return err
 	}
 	if _, err := os.Stat(mark); errors.Is(err, os.ErrNotExist) {
@@ -84,6 +90,13 @@ func detachClsact(mark, device string, dir direction) error {
 		return err
 	}
 	return unmark(mark)
+}
+
+func deleteFilter(ifindex int, dir direction) error {
+	if err := netlink.FilterDel(clsactFilter(ifindex, dir)); err != nil && !gone(err) {
+		return err
+	}
+	return nil
 }
 
 func unmark(mark string) error {

@@ -93,7 +93,6 @@ func haveTCX() bool {
 		return false
 	}
 	defer program.Close()
-	const loopback = 1
 	_, err = link.QueryPrograms(link.QueryOptions{Target: loopback, Attach: ebpf.AttachTCXIngress})
 	return err == nil
 }

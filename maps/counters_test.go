@@ -59,7 +59,7 @@ func TestPackets(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
 	slot := uint32(0)
-	for hook := datapath.HookContainer; hook <= datapath.HookSocket; hook++ {
+	for hook := datapath.HookContainer; hook <= datapath.HookResolver; hook++ {
 		for verdict := range datapath.Verdicts {
 			cpus := fill(k, "packet_counts", slot, uint64(slot)+1)
 			got, err := k.Packets(hook, verdict)

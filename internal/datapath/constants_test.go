@@ -34,6 +34,8 @@ func TestConstants(t *testing.T) {
 		"RULE_ALIAS":          datapath.RuleAlias,
 		"MAX_ALIAS_MEMBERS":   datapath.MaxAliasMembers,
 		"MAX_RULE_CHAIN":      datapath.MaxRuleChain,
+		"RESOLVER_ADDR":       datapath.ResolverAddr,
+		"RESOLVER_PORT":       datapath.ResolverPort,
 		"FLOW_REPLIED":        flowReplied,
 		"FLOW_CONFIRMED":      flowConfirmed,
 		"FLOW_FIN_FORWARD":    flowFINForward,
@@ -60,7 +62,7 @@ func TestConstants(t *testing.T) {
 // TestHookNames covers what pins and messages call the hooks.
 func TestHookNames(t *testing.T) {
 	t.Parallel()
-	for hook, want := range []string{"container", "uplink", "bridge", "socket", "unknown"} {
+	for hook, want := range []string{"container", "uplink", "bridge", "socket", "resolver", "unknown"} {
 		if got := datapath.Hook(hook).String(); got != want {
 			t.Errorf("hook %d is called %s, want %s", hook, got, want)
 		}

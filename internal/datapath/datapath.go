@@ -11,3 +11,4 @@ package datapath
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types uplink ../../bpf/uplink.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types bridge ../../bpf/bridge.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types socket ../../bpf/socket.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types resolver ../../bpf/resolver.c

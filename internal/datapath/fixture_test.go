@@ -200,7 +200,7 @@ func TestMain(m *testing.M) {
 func TestProgramsLoad(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, loader.Config{})
-	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge} {
+	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge, datapath.HookResolver} {
 		info, err := f.loader.Program(hook).Info()
 		must(t, err)
 		instructions, _ := info.VerifiedInstructions()

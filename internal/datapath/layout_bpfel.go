@@ -115,7 +115,8 @@ const (
 	layoutHookHOOK_UPLINK    layoutHook = 1
 	layoutHookHOOK_BRIDGE    layoutHook = 2
 	layoutHookHOOK_SOCKET    layoutHook = 3
-	layoutHookHOOKS          layoutHook = 4
+	layoutHookHOOK_RESOLVER  layoutHook = 4
+	layoutHookHOOKS          layoutHook = 5
 )
 
 type layoutHostAddr struct {

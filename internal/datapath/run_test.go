@@ -117,7 +117,7 @@ func verdictOf(code uint32) datapath.Verdict {
 func (f *fixture) packets() map[count]uint64 {
 	f.t.Helper()
 	counts := map[count]uint64{}
-	for hook := datapath.HookContainer; hook <= datapath.HookSocket; hook++ {
+	for hook := datapath.HookContainer; hook <= datapath.HookResolver; hook++ {
 		for verdict := datapath.VerdictPass; verdict < datapath.Verdicts; verdict++ {
 			n, err := f.maps.Packets(hook, verdict)
 			must(f.t, err)

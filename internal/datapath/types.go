@@ -40,6 +40,9 @@ const (
 
 	MaxRuleChain    = 8
 	MaxAliasMembers = 256
+
+	ResolverAddr = 0x7f00000b
+	ResolverPort = 61053
 )
 
 // Hook is a place where packets meet the datapath, as packet_counts numbers it.
@@ -51,11 +54,12 @@ const (
 	HookUplink    = Hook(layoutHookHOOK_UPLINK)
 	HookBridge    = Hook(layoutHookHOOK_BRIDGE)
 	HookSocket    = Hook(layoutHookHOOK_SOCKET)
+	HookResolver  = Hook(layoutHookHOOK_RESOLVER)
 )
 
 // String returns the hook's name.
 func (h Hook) String() string {
-	names := [...]string{"container", "uplink", "bridge", "socket"}
+	names := [...]string{"container", "uplink", "bridge", "socket", "resolver"}
 	if int(h) < len(names) {
 		return names[h]
 	}
@@ -93,6 +97,7 @@ func LoadPrograms() (map[Hook]*ebpf.CollectionSpec, error) {
 		HookUplink:    loadUplink,
 		HookBridge:    loadBridge,
 		HookSocket:    loadSocket,
+		HookResolver:  loadResolver,
 	} {
 		spec, err := load()
 		if err != nil {
