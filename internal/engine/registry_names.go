@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// networksOf returns the networks that a sandbox has endpoints in, in the order
+// of its devices.
+func (r *registry) networksOf(sandbox string) []Network {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var found []endpointRecord
+	for _, ep := range r.endpoints {
+		if ep.Sandbox == sandbox {
+			found = append(found, ep)
+		}
+	}
+	slices.SortFunc(found, func(a, b endpointRecord) int {
+		return cmp.Or(cmp.Compare(len(a.Device), len(b.Device)), strings.Compare(a.Device, b.Device))
+	})
+	networks := make([]Network, 0, len(found))
+	for _, ep := range found {
+		networks = append(networks, r.networks[ep.NetworkID].Network)
+	}
+	return networks
+}
+
+// namedNetworks returns those of a sandbox's networks that have names.
+func (r *registry) namedNetworks(sandbox string) []Network {
+	return slices.DeleteFunc(r.networksOf(sandbox), Network.Predefined)
+}
+
+// readySeq visits the endpoints of a network that are up, in no order. The loop
+// must not change the registry.
+func (r *registry) readySeq(networkID string) iter.Seq[Endpoint] {
+	return func(yield func(Endpoint) bool) {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		for _, ep := range r.endpoints {
+			if ep.NetworkID == networkID && ep.Ready && !yield(ep.Endpoint) {
+				return
+			}
+		}
+	}
+}
+
+// aliasAt returns the alias that has the address.
+func (r *registry) aliasAt(networkID string, addr netip.Addr) (Alias, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, a := range r.aliases {
+		if a.NetworkID == networkID && a.Address == addr {
+			return a, true
+		}
+	}
+	return Alias{}, false
+}
