@@ -18,7 +18,7 @@ export BPF2GO_CFLAGS := -O2 -g -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parame
 # command:package of what the tests and the demo call
 TOOLS := curl:curl ip:iproute2 busybox:busybox-static nsenter:util-linux
 BENCH_TOOLS := busybox:busybox-static iptables-legacy-restore:iptables nft:nftables
-TEST_TOOLS := $(TOOLS) $(BENCH_TOOLS) prometheus:prometheus
+TEST_TOOLS := $(TOOLS) $(BENCH_TOOLS) prometheus:prometheus dig:bind9-dnsutils
 
 .DEFAULT_GOAL := help
 

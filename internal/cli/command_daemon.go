@@ -31,6 +31,7 @@ func newDaemon(env *Env) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Cgroup, "cgroup", "", "cgroup v2 directory whose processes reach published ports by the host's own addresses; all of them by default")
 	f.StringArrayVar(&o.Uplinks, "uplink", nil, "device that leads outside; every one that is not part of another by default")
+	f.StringArrayVar(&o.DNSUpstreams, "dns-upstream", nil, "name server, ADDR or ADDR:PORT, for what is no container's name; those of the host's resolv.conf by default")
 	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
 	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
 	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")

@@ -19,6 +19,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 	// while another is still in it.
 	endpoints := m.endpointsBySandbox()
 	var ended []*container
+	var errs []error
 	for _, r := range m.List() {
 		c, err := m.find(r.ID)
 		if err != nil || r.State != Running {
@@ -30,6 +31,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 			ended = append(ended, c)
 			continue
 		}
+		errs = append(errs, m.adoptNames(r))
 		m.watch(c, conn, r.Pid == 0)
 	}
 	for _, c := range ended {
@@ -38,7 +40,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 		m.finish(c, m.lastExit(r.ID))
 	}
 	running := m.running()
-	errs := []error{m.removeEnded(), m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles()}
+	errs = append(errs, m.removeEnded(), m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles())
 	for id := range endpoints {
 		m.followAddress(id) // what the earlier daemon did not live to write
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/sluice-net/sluice/internal/names"
 )
 
 // fallbackServer is the name server of a container when the host has none that
@@ -14,8 +17,8 @@ import (
 const fallbackServer = "8.8.8.8"
 
 // writeFiles writes hosts, hostname and resolv.conf. They are written in place:
-// a running container has them bound.
-func writeFiles(f files, r Record, addr netip.Addr) error {
+// a running container has them bound. With named its name server is ours.
+func writeFiles(f files, r Record, addr netip.Addr, named bool) error {
 	if err := os.WriteFile(f.hosts(), hostsFile(r, addr), 0o644); err != nil {
 		return err
 	}
@@ -26,7 +29,11 @@ func writeFiles(f files, r Record, addr netip.Addr) error {
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.WriteFile(f.resolvConf(), resolvConf(host, r.Config.HostConfig.DNS), 0o644)
+	conf := resolvConf(host, r.Config.HostConfig.DNS)
+	if named {
+		conf = namedResolvConf(host)
+	}
+	return os.WriteFile(f.resolvConf(), conf, 0o644)
 }
 
 // hostsFile is a container's /etc/hosts; addr is zero without a network.
@@ -67,6 +74,26 @@ func resolvConf(host []byte, servers []string) []byte {
 	}
 	if !found {
 		fmt.Fprintf(&b, "nameserver %s\n", fallbackServer)
+	}
+	return b.Bytes()
+}
+
+// namedResolvConf is the host's with our name server alone. Names of containers
+// have no dots, and are to be tried as they are first.
+func namedResolvConf(host []byte) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "nameserver %s\n", names.Server)
+	ndots := false
+	for line := range bytes.Lines(host) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 2 || fields[0] != "search" && fields[0] != "domain" && fields[0] != "options" {
+			continue
+		}
+		ndots = ndots || fields[0] == "options" && slices.ContainsFunc(fields, func(o string) bool { return strings.HasPrefix(o, "ndots:") })
+		b.WriteString(strings.Join(fields, " ") + "\n")
+	}
+	if !ndots {
+		b.WriteString("options ndots:0\n")
 	}
 	return b.Bytes()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,12 @@ type Engine interface {
 	Unpublish(ctx context.Context, id string, ports []engine.PublishedPort) error
 }
 
+// Names serves names inside sandboxes; *names.Service does.
+type Names interface {
+	Serve(sandbox string, servers []netip.AddrPort) error
+	Stop(sandbox string) error
+}
+
 // Store keeps the records.
 type Store interface {
 	Put(bucket, key string, value any) error
@@ -38,6 +45,7 @@ type Options struct {
 	Dirs   dirs.Dirs
 	Store  Store
 	Engine Engine
+	Names  Names
 	Shim   string // path of the shim's program
 	Log    *slog.Logger
 	// Rebooted says that no process of the records can be there any more.

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
@@ -48,7 +49,38 @@ func (m *Manager) buildSandbox(ctx context.Context, r Record) (endpointID string
 			return "", err
 		}
 	}
-	return endpoint.ID, writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Address)
+	if err := writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Address, named(network)); err != nil {
+		return "", err
+	}
+	return endpoint.ID, m.serveNames(r, network)
+}
+
+// named reports whether containers find each other by name in the network.
+func named(n engine.Network) bool { return n.Driver == engine.DriverBridge && !n.Predefined() }
+
+// serveNames starts the name server of the container's own sandbox, if its
+// network has names. What it does not know goes to the servers of --dns.
+func (m *Manager) serveNames(r Record, network engine.Network) error {
+	if !named(network) {
+		return nil
+	}
+	servers, err := names.ParseServers(r.Config.HostConfig.DNS)
+	if err != nil {
+		return err
+	}
+	return m.Names.Serve(m.Dirs.Sandbox(r.Sandbox), servers)
+}
+
+// adoptNames starts the name server of a sandbox that an earlier daemon made.
+func (m *Manager) adoptNames(r Record) error {
+	network, err := m.Engine.Network(r.NetworkID)
+	if err != nil {
+		return err
+	}
+	if owner := m.record(r.Sandbox); owner != nil {
+		r = *owner
+	}
+	return m.serveNames(r, network)
 }
 
 func (m *Manager) endpointRequest(r Record, network engine.Network) engine.EndpointRequest {
@@ -60,8 +92,7 @@ func (m *Manager) endpointRequest(r Record, network engine.Network) engine.Endpo
 		Address:   r.Requested,
 		Ports:     r.Ports,
 	}
-	// Only networks that the user made have names.
-	if !network.Predefined() {
+	if named(network) {
 		req.Names, req.Aliases = []string{r.Name, r.ShortID()}, r.Config.Aliases
 	}
 	return req
@@ -69,6 +100,10 @@ func (m *Manager) endpointRequest(r Record, network engine.Network) engine.Endpo
 
 // removeSandbox takes a sandbox away. Its endpoint's ID is "" if it has none.
 func (m *Manager) removeSandbox(id, endpointID string) error {
+	// First, because its sockets hold the namespace.
+	if err := m.Names.Stop(m.Dirs.Sandbox(id)); err != nil {
+		return err
+	}
 	if endpointID != "" {
 		// The caller may be gone by now, and this must be done all the same.
 		if err := m.Engine.DeleteEndpoint(context.Background(), endpointID); err != nil {

@@ -36,6 +36,9 @@ type Options struct {
 	// RepairInterval is how often everything is compared with the intent; 0 for
 	// once a minute.
 	RepairInterval time.Duration
+	// DNSUpstreams answer what is no container's name, ADDR or ADDR:PORT; those
+	// of the host's resolv.conf when there are none.
+	DNSUpstreams []string
 	// Observe sends dropped packets to the ring buffer.
 	Observe bool
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/hostnet"
+	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/internal/netdev"
 	"github.com/sluice-net/sluice/internal/shim"
 	"github.com/sluice-net/sluice/internal/store"
@@ -34,6 +35,7 @@ type instance struct {
 	bootID     string
 	datapath   *datapath
 	engine     *engine.Engine
+	names      *names.Service
 	containers *container.Manager
 	scrapes    net.Listener // of /metrics; nil without
 	watching   chan error   // the end of the watch of the host's network
@@ -151,12 +153,15 @@ func (i *instance) openEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := i.openNames(); err != nil {
+		return err
+	}
 	binary, err := i.shimBinary()
 	if err != nil {
 		return err
 	}
 	i.containers, err = container.New(container.Options{
-		Dirs: i.dirs, Store: db, Engine: i.engine, Shim: binary, Log: i.log, Rebooted: !sameBoot,
+		Dirs: i.dirs, Store: db, Engine: i.engine, Names: i.names, Shim: binary, Log: i.log, Rebooted: !sameBoot,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/sluice-net/sluice/internal/metrics"
+	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -33,6 +34,7 @@ func (i *instance) serveMetrics() {
 		Engine:   i.engine,
 		Log:      i.log,
 	})
+	i.names.Observe(m.DNSObserver(names.Outcomes...))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -19,6 +19,8 @@ var programs = map[string]func(args []string) error{
 	"tcp-ask":      tcpAsk,
 	"tcp-ask-loop": tcpAskLoop,
 	"tcp-ask-on":   tcpAskOn,
+	"dns-ask":      dnsAsk,
+	"dns-serve":    dnsServe,
 	"member":       member,
 	"tcp-tally":    tcpTally,
 	"tcp-sink":     tcpSink,
