@@ -100,8 +100,7 @@ func becomeCommand(dir string, status *os.File) error {
 		return err
 	}
 	if len(config.Args) == 0 {
-		status.Close()
-		pause()
+		pause(status)
 	}
 	path, err := findCommand(config)
 	if err != nil {
@@ -126,10 +125,12 @@ func enterNetwork(path string) error {
 }
 
 // pause waits to be told to end, and buries orphans, as the first process of a
-// container without a command.
-func pause() {
+// container without a command. It is started once it catches signals: the
+// runtime's own answer to an early SIGTERM is exit code 2.
+func pause(status *os.File) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGCHLD)
+	status.Close()
 	for s := range signals {
 		if s != unix.SIGCHLD {
 			os.Exit(0)
