@@ -24,6 +24,9 @@ func findCommand(config shim.Config) (string, error) {
 		return "", &shim.StartError{Code: 127, Message: fmt.Sprintf("working directory %q: %v", dir, errors.Unwrap(err))}
 	}
 	name := config.Args[0]
+	if name == "" {
+		return "", notFound(name)
+	}
 	if strings.Contains(name, "/") {
 		return name, executable(name)
 	}
@@ -45,7 +48,11 @@ func findCommand(config shim.Config) (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", &shim.StartError{Code: 127, Message: fmt.Sprintf("exec: %q: executable file not found in $PATH", name)}
+	return "", notFound(name)
+}
+
+func notFound(name string) error {
+	return &shim.StartError{Code: 127, Message: fmt.Sprintf("exec: %q: executable file not found in $PATH", name)}
 }
 
 func pathOf(env []string) string {

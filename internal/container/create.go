@@ -64,9 +64,6 @@ func validateProcess(config api.CreateContainer) error {
 	if _, err := shim.Capabilities(h.CapAdd, h.CapDrop, h.Privileged); err != nil {
 		return apierr.BadParameter("%v", err)
 	}
-	if len(config.Cmd) > 0 && config.Cmd[0] == "" {
-		return apierr.BadParameter("the command's name is empty")
-	}
 	if len(config.Hostname) > 63 || strings.ContainsAny(config.Hostname, " \t\n/") {
 		return apierr.BadParameter("invalid hostname %q", config.Hostname)
 	}
@@ -119,10 +116,7 @@ func (r *Record) readNetworking(network engine.Network) error {
 	if r.Requested.IsValid() {
 		return apierr.BadParameter("network %s gives no addresses: --ip needs a bridge network", network.Name)
 	}
-	if network.Driver == engine.DriverNull && len(r.Ports) > 0 {
-		return apierr.BadParameter("network %s reaches nothing: -p needs a bridge network", network.Name)
-	}
-	r.Ports = nil // as Docker: on the host's network there is nothing to publish
+	r.Ports = nil // as Docker: without a bridge there is nothing to publish
 	return nil
 }
 

@@ -25,7 +25,7 @@ func (m *Manager) Exec(ref string, request api.Exec) (socket string, err error) 
 	if r.State != Running || r.Pid == 0 {
 		return "", apierr.Conflict("Container %s is not running", r.ID)
 	}
-	if len(request.Cmd) == 0 || request.Cmd[0] == "" {
+	if len(request.Cmd) == 0 {
 		return "", apierr.BadParameter("No exec command specified")
 	}
 	if request.WorkingDir != "" && !strings.HasPrefix(request.WorkingDir, "/") {

@@ -76,7 +76,6 @@ func TestValidateProcess(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*api.CreateContainer){
 		"capability":          func(c *api.CreateContainer) { c.HostConfig.CapDrop = []string{"NONSENSE"} },
-		"empty command":       func(c *api.CreateContainer) { c.Cmd = []string{""} },
 		"long hostname":       func(c *api.CreateContainer) { c.Hostname = strings.Repeat("h", 64) },
 		"relative workdir":    func(c *api.CreateContainer) { c.WorkingDir = "usr" },
 		"host without a name": func(c *api.CreateContainer) { c.HostConfig.ExtraHosts = []string{":192.0.2.1"} },

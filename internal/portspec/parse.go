@@ -27,8 +27,8 @@ func Parse(spec string) (Spec, error) {
 // parse returns a reason instead of an error, which Parse completes. An empty
 // reason is success.
 func parse(spec string) (s Spec, reason string) {
-	text, protocol, hasProtocol := strings.Cut(spec, "/")
-	if s.Protocol, reason = parseProtocol(protocol, hasProtocol); reason != "" {
+	text, protocol, _ := strings.Cut(spec, "/")
+	if s.Protocol, reason = parseProtocol(protocol); reason != "" {
 		return s, reason
 	}
 	if strings.Contains(text, "[") || strings.Count(text, ":") > 2 {
@@ -42,13 +42,10 @@ func parse(spec string) (s Spec, reason string) {
 	if s.Target, s.TargetLast, reason = parseRange(target, "container"); reason != "" {
 		return s, reason
 	}
-	switch {
-	case host != "":
+	if host != "" && host != "0" {
 		if s.First, s.Last, reason = parseRange(host, "host"); reason != "" {
 			return s, reason
 		}
-	case strings.HasPrefix(text, ":"):
-		return s, "nothing stands before the first colon: the form is " + usage
 	}
 	return s, checkLengths(s)
 }
@@ -65,18 +62,14 @@ func split(text string) (addr, host, target string) {
 	return parts[0], parts[1], parts[2]
 }
 
-func parseProtocol(name string, given bool) (protocol uint8, reason string) {
+func parseProtocol(name string) (protocol uint8, reason string) {
 	switch strings.ToLower(name) {
-	case "tcp":
+	case "", "tcp":
 		return unix.IPPROTO_TCP, ""
 	case "udp":
 		return unix.IPPROTO_UDP, ""
 	case "sctp":
 		return 0, "sctp is not supported: use tcp or udp"
-	case "":
-		if !given {
-			return unix.IPPROTO_TCP, ""
-		}
 	}
 	return 0, "unknown protocol " + strconv.Quote(name) + ": use tcp or udp"
 }

@@ -3,6 +3,9 @@
 //	[IP:]HOST[-HOST]:CONTAINER[-CONTAINER][/PROTOCOL]
 //	IP::CONTAINER[-CONTAINER][/PROTOCOL]
 //	CONTAINER[-CONTAINER][/PROTOCOL]
+//
+// As in Docker, a host port of 0, or none before the colon, leaves the choice to
+// the engine, and an empty protocol is tcp.
 package portspec
 
 import (
