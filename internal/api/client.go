@@ -41,6 +41,9 @@ func NewClient(socket string) *Client {
 // ErrNoDaemon is returned when nobody listens at the socket.
 var ErrNoDaemon = errors.New("cannot connect to the sluice daemon")
 
+// ErrDaemonGone is returned when the daemon ends before it has answered.
+var ErrDaemonGone = errors.New("the daemon went away during the request; start it again and see with `sluice ps -a` what was done")
+
 // request sends body, if any, and returns the answer's body, which the caller
 // closes. An answer with an error becomes an *apierr.Error.
 func (c *Client) request(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
@@ -78,6 +81,11 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w at %s: permission denied, run as root", ErrNoDaemon, c.socket)
 	}
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return ErrDaemonGone
+		}
+	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
@@ -95,7 +103,11 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 	if answer == nil {
 		return nil
 	}
-	if err := json.NewDecoder(reader).Decode(answer); err != nil {
+	err = json.NewDecoder(reader).Decode(answer)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrDaemonGone
+	}
+	if err != nil {
 		return fmt.Errorf("the daemon's answer: %w", err)
 	}
 	return nil

@@ -10,8 +10,13 @@ import (
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
+// exitPipe is how a local command ends whose output nobody reads any more.
+const exitPipe = 128 + int(syscall.SIGPIPE)
+
 // attach connects the verb's streams and signals to a command, starts it, and
-// ends with its exit code.
+// ends with its exit code. When its output is closed it ends at once, in silence
+// and as SIGPIPE would end a local command; the command goes on, as it does when
+// its client is killed.
 func attach(env *Env, socket string, interactive bool) error {
 	conn, err := shim.Dial(socket)
 	if err != nil {
@@ -24,16 +29,25 @@ func attach(env *Env, socket string, interactive bool) error {
 		stdin = env.Stdin
 	}
 	code, err := conn.Attach(stdin, env.Stdout, env.Stderr)
-	var start *shim.StartError
 	switch {
-	case errors.As(err, &start):
-		return &codeError{code: start.Code, err: err}
+	case errors.Is(err, shim.ErrOutput) && errors.Is(err, syscall.EPIPE):
+		return &codeError{code: exitPipe, cause: err}
 	case err != nil:
-		return err
+		return startCode(err)
 	case code != 0:
 		return &codeError{code: code}
 	}
 	return nil
+}
+
+// startCode gives the error of a command that could not be started its exit
+// code.
+func startCode(err error) error {
+	var start *shim.StartError
+	if errors.As(err, &start) {
+		return &codeError{code: start.Code, err: err}
+	}
+	return err
 }
 
 // notPassed are signals about ourselves, as Docker has them.

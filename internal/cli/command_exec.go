@@ -36,7 +36,7 @@ func newExec(env *Env) *cobra.Command {
 			}
 			defer conn.Close()
 			_, err = conn.Start()
-			return err
+			return startCode(err)
 		},
 	}
 	f := c.Flags()
@@ -47,5 +47,8 @@ func newExec(env *Env) *cobra.Command {
 	f.BoolVar(&body.Privileged, "privileged", false, "keep every capability")
 	f.StringVarP(&body.WorkingDir, "workdir", "w", "", "working directory inside")
 	f.StringArrayVarP(&variables, "env", "e", nil, "set a variable: NAME=VALUE, or NAME to pass on")
-	return asRun(c)
+	// Only what concerns the command has codes of its own; for the rest Docker
+	// gives 1, but for flags.
+	c.SetFlagErrorFunc(runFlagError)
+	return c
 }

@@ -41,21 +41,36 @@ func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) e
 	}
 	started, err := client.StartContainer(ctx, created.ID, api.StartContainer{Hold: !detach})
 	if err != nil {
-		return errors.Join(err, client.RemoveContainer(ctx, created.ID, true))
+		return removeUnstarted(ctx, client, created.ID, err)
 	}
 	if detach {
 		fmt.Fprintln(env.Stdout, created.ID)
 		return nil
 	}
 	err = attach(env, started.Socket, body.OpenStdin)
+	if errors.Is(err, shim.ErrOutput) {
+		return err // the container goes on
+	}
 	// The shim tells us of the end before the daemon has noted it; whoever
 	// comes next must find things as they are.
 	_, _ = client.WaitContainer(ctx, created.ID)
 	var start *shim.StartError
 	if errors.As(err, &start) && !body.HostConfig.AutoRemove {
-		return errors.Join(err, client.RemoveContainer(ctx, created.ID, true))
+		return removeUnstarted(ctx, client, created.ID, err)
 	}
 	return err
+}
+
+// removeUnstarted removes a container that could not be started. Why that was so
+// is what the user is told, in one line.
+func removeUnstarted(ctx context.Context, client *api.Client, id string, why error) error {
+	if errors.Is(why, api.ErrDaemonGone) {
+		return why
+	}
+	if err := client.RemoveContainer(ctx, id, true); err != nil {
+		return fmt.Errorf("%w; and what is left of it could not be removed: %v", why, err)
+	}
+	return why
 }
 
 func newCreate(env *Env) *cobra.Command {

@@ -33,14 +33,15 @@ type Env struct {
 // Exit codes besides those of commands.
 const (
 	exitError = 1
-	exitRun   = apierr.ExitDaemon // of run, create, start and exec, as Docker's
+	exitRun   = apierr.ExitDaemon // of run, create and start, as Docker's
 )
 
 // codeError carries the exit code of a verb that has said all there is to say,
 // or of an error that is still to be printed.
 type codeError struct {
-	code int
-	err  error // nil: nothing to print
+	code  int
+	err   error // nil: nothing to print
+	cause error // that is not printed
 }
 
 func (e *codeError) Error() string {
@@ -50,7 +51,7 @@ func (e *codeError) Error() string {
 	return e.err.Error()
 }
 
-func (e *codeError) Unwrap() error { return e.err }
+func (e *codeError) Unwrap() []error { return []error{e.err, e.cause} }
 
 // Main runs a command line and returns the exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
@@ -126,12 +127,15 @@ func runError(err error) error {
 	return &codeError{code: exitRun, err: err}
 }
 
+// runFlagError is what run and its kin say of wrong flags.
+func runFlagError(c *cobra.Command, err error) error {
+	return &codeError{code: exitRun, err: fmt.Errorf("%w: see `%s --help`", err, c.CommandPath())}
+}
+
 // asRun makes a verb's errors, those of its flags and arguments too, end with
 // Docker's exit codes for run.
 func asRun(c *cobra.Command) *cobra.Command {
-	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return runError(fmt.Errorf("%w: see `%s --help`", err, c.CommandPath()))
-	})
+	c.SetFlagErrorFunc(runFlagError)
 	inner, args := c.RunE, c.Args
 	c.RunE = func(c *cobra.Command, a []string) error { return runError(inner(c, a)) }
 	c.Args = func(c *cobra.Command, a []string) error { return runError(args(c, a)) }

@@ -62,7 +62,7 @@ func TestExitCodesWithoutDaemon(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]int{
 		"ps": 1, "network ls": 1, "nonsense": 1, "ps --nonsense": 1, "ps nonsense": 1,
-		"run": 125, "run --nonsense": 125, "create": 125, "exec": 125, "exec a b": 125, "publish a 1:1": 125,
+		"run": 125, "run --nonsense": 125, "create": 125, "exec": 1, "exec a b": 1, "exec --nonsense": 125, "publish a 1:1": 125,
 	} {
 		code, stdout, stderr := runCLI(t, strings.Fields(line)...)
 		if code != want || stdout != "" || strings.Count(stderr, "\n") != 1 {

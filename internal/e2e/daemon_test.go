@@ -25,10 +25,10 @@ func expectLine(t testing.TB, what string, r lab.Result, code int, says string) 
 func TestNoDaemon(t *testing.T) {
 	t.Parallel()
 	l := lab.NewWithoutDaemon(t)
-	for _, args := range []string{"ps", "network ls", "nat", "inspect net00", "rm net00", "system info"} {
+	for _, args := range []string{"ps", "network ls", "nat", "inspect net00", "rm net00", "system info", "exec net00 true"} {
 		expectLine(t, args, l.Sluice(strings.Fields(args)...), 1, "`sluice daemon`")
 	}
-	for _, args := range []string{"run true", "run -d", "create", "exec net00 true", "publish net00 1:1"} {
+	for _, args := range []string{"run true", "run -d", "create", "publish net00 1:1"} {
 		expectLine(t, args, l.Sluice(strings.Fields(args)...), 125, "`sluice daemon`")
 	}
 	l.OK("system", "reset", "--force") // there is nothing, so that is no error

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -136,5 +138,62 @@ func TestLogs(t *testing.T) {
 		if n, _ := fmt.Sscan(line, &stamp, &text); n != 2 || !strings.HasSuffix(stamp, "Z") {
 			t.Errorf("with time stamps: %q", line)
 		}
+	}
+}
+
+// TestClosedOutput covers a client whose output nobody reads any more: it ends
+// as a local command would, and its command goes on.
+func TestClosedOutput(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00")
+	for _, args := range [][]string{{"run", "--name=chatty"}, {"exec", "net00"}} {
+		cmd := exec.Command(lab.Binary(t), slices.Concat([]string{"--root", l.Root}, args, []string{"sh", "-c", "seq 1 100000; exec sleep 100.25"})...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Host.Start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReaderSize(stdout, 16).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		stdout.Close()
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		kill.Stop()
+		if code := cmd.ProcessState.ExitCode(); code != 141 || stderr.Len() != 0 {
+			t.Errorf("%v: exit code %d, want 141; said %q", args, code, stderr.String())
+		}
+	}
+	if got := inspect(l, "chatty").State.Status; got != "running" {
+		t.Errorf("the container is %s", got)
+	}
+	for _, name := range []string{"chatty", "net00"} {
+		l.Host.Eventually("the command goes on in "+name, func() error {
+			if r := l.Sluice("exec", name, "sh", "-c", "grep -qzx 100[.]25 /proc/[0-9]*/cmdline"); r.Code != 0 {
+				return fmt.Errorf("grep: %+v", r)
+			}
+			return nil
+		})
+	}
+	if got := l.OK("logs", "-n", "1", "chatty"); got != "100000" {
+		t.Errorf("the log ends with %q", got)
+	}
+}
+
+// TestEmptyCommand covers a command without a name, which nobody can find, and
+// ports that a network without a bridge cannot publish.
+func TestEmptyCommand(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00", "--network=none", "-p", "80:80")
+	expectLine(t, "run", l.Sluice("run", "--", ""), 127, `exec: ""`)
+	expectLine(t, "exec", l.Sluice("exec", "net00", ""), 127, `exec: ""`)
+	if got := l.OK("ps", "-a", "--format", "{{.Names}} {{.Ports}}"); got != "net00 " {
+		t.Errorf("ps -a: %q", got)
 	}
 }

@@ -25,6 +25,10 @@ func (e *StartError) Error() string { return e.Message }
 // ErrGone is returned when the shim ended without saying how its command did.
 var ErrGone = errors.New("the shim is gone")
 
+// ErrOutput is returned when a client cannot write what its command says. The
+// command goes on.
+var ErrOutput = errors.New("write the command's output")
+
 // Conn is a client's connection to a shim.
 type Conn struct {
 	socket net.Conn
@@ -137,7 +141,7 @@ func (c *Conn) follow(stdout, stderr io.Writer) (code int, err error) {
 			}
 		}
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", ErrOutput, err)
 		}
 	}
 }
