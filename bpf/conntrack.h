@@ -223,15 +223,19 @@ static __always_inline bool flow_claim4(const struct flow_key4 *key, const struc
 	return !bpf_map_update_elem(&flows4, &other, half, BPF_NOEXIST);
 }
 
-/* flow_commit4 inserts the forward half of a claimed flow. */
+/*
+ * flow_commit4 inserts the forward half of a claimed flow. The key is copied,
+ * since it may be memory that a function was passed, and Linux 6.1 takes no such
+ * memory for a map's key.
+ */
 static __always_inline bool flow_commit4(const struct flow_key4 *key, const struct flow4 *flow)
 {
-	struct flow_key4 other;
+	struct flow_key4 copy = *key;
 
-	if (dry_run || !bpf_map_update_elem(&flows4, key, flow, BPF_ANY))
+	if (dry_run || !bpf_map_update_elem(&flows4, &copy, flow, BPF_ANY))
 		return true;
-	other = other_key4(key, flow);
-	bpf_map_delete_elem(&flows4, &other);
+	copy = other_key4(key, flow);
+	bpf_map_delete_elem(&flows4, &copy);
 	return false;
 }
 
