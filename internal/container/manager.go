@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"github.com/sluice-net/sluice/internal/apierr"
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/engine"
+	"github.com/sluice-net/sluice/internal/store"
 )
 
 // Engine is what containers need of the engine.
@@ -82,7 +82,7 @@ func New(o Options) (*Manager, error) {
 	m := &Manager{Options: o, containers: map[string]*container{}, closed: make(chan struct{})}
 	err := o.Store.Each(bucket, func(id string, raw []byte) error {
 		c := &container{}
-		if err := json.Unmarshal(raw, &c.record); err != nil {
+		if err := store.Decode(raw, &c.record); err != nil {
 			return fmt.Errorf("container %s: %w", id, err)
 		}
 		m.containers[id] = c

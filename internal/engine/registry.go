@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -76,7 +75,7 @@ func loadRegistry(db *store.DB) (*registry, error) {
 
 func (r *registry) loadNetwork(id string, raw []byte) error {
 	var n networkRecord
-	if err := json.Unmarshal(raw, &n); err != nil {
+	if err := store.Decode(raw, &n); err != nil {
 		return fmt.Errorf("network %s: %w", id, err)
 	}
 	if err := r.networkIndexes.takeStored(uint32(n.Index)); err != nil {
@@ -91,7 +90,7 @@ func (r *registry) loadNetwork(id string, raw []byte) error {
 
 func (r *registry) loadEndpoint(id string, raw []byte) error {
 	var ep endpointRecord
-	if err := json.Unmarshal(raw, &ep); err != nil {
+	if err := store.Decode(raw, &ep); err != nil {
 		return fmt.Errorf("endpoint %s: %w", id, err)
 	}
 	if err := r.endpointIndexes.takeStored(ep.Index); err != nil {

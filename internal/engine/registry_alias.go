@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -19,7 +18,7 @@ func aliasKey(networkID, name string) string { return networkID + "/" + strings.
 
 func (r *registry) loadAlias(key string, raw []byte) error {
 	var a Alias
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if err := store.Decode(raw, &a); err != nil {
 		return fmt.Errorf("alias %s: %w", key, err)
 	}
 	if err := r.aliasIndexes.takeStored(a.Index); err != nil {

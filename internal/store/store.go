@@ -31,7 +31,7 @@ type DB struct {
 // Open opens or creates the database at path and checks that this version of
 // the program understands its schema.
 func Open(path string) (*DB, error) {
-	b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
+	b, err := openWhole(path)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrInUse)
 	}
@@ -101,7 +101,7 @@ func (tx *Tx) Get(bucket, key string, v any) error {
 	if raw == nil {
 		return fmt.Errorf("record %s/%s: %w", bucket, key, ErrNotFound)
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := Decode(raw, v); err != nil {
 		return fmt.Errorf("record %s/%s: %w", bucket, key, err)
 	}
 	return nil

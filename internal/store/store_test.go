@@ -2,7 +2,11 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -119,4 +123,48 @@ func TestMarkBoot(t *testing.T) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
+}
+
+// TestDamagedFile covers what a disk or an editor may leave: one error, no panic.
+func TestDamagedFile(t *testing.T) {
+	t.Parallel()
+	whole := filepath.Join(t.TempDir(), "db")
+	db := open(t, whole)
+	for i := range 1000 {
+		if err := db.Put("things", fmt.Sprint(i), record{strings.Repeat("x", 100)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	raw, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	noise := slices.Clone(raw)
+	for i := 2 * page; i < len(noise); i++ {
+		noise[i] = 0xa5
+	}
+	for name, damaged := range map[string][]byte{
+		"text":               []byte(strings.Repeat("not a database\n", 1000)),
+		"short":              []byte("bolt"),
+		"cut off":            raw[:len(raw)/2],
+		"cut after the meta": raw[:2*page],
+		"pages overwritten":  noise,
+		"everything is zero": make([]byte, len(raw)),
+	} {
+		path := filepath.Join(t.TempDir(), "db")
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(path); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A kill while it is made leaves an empty file.
+	empty := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, empty)
 }
