@@ -25,6 +25,8 @@ type keeper struct {
 	start   chan struct{} // closed by the first FrameGo
 	starter sync.Once
 	spawned chan struct{} // closed when the command runs, or never will
+	killed  chan struct{} // closed by a SIGKILL that came before the command
+	killer  sync.Once
 
 	mu      sync.Mutex
 	clients map[*client]bool
@@ -38,7 +40,7 @@ func keep(dir string) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{config: config, start: make(chan struct{}), spawned: make(chan struct{}), clients: map[*client]bool{}}
+	k := &keeper{config: config, start: make(chan struct{}), spawned: make(chan struct{}), killed: make(chan struct{}), clients: map[*client]bool{}}
 	listener, err := listen(shim.Socket(dir))
 	if err != nil {
 		return err
@@ -66,6 +68,8 @@ func sayReady() error {
 func (k *keeper) run(dir string) shim.Exit {
 	select {
 	case <-k.start:
+	case <-k.killed:
+		return k.failed(&shim.StartError{Code: 128 + int(syscall.SIGKILL), Message: "killed before it was started"})
 	case <-time.After(goTimeout):
 		return k.failed(&shim.StartError{Code: 125, Message: "nobody started the command"})
 	}
@@ -131,6 +135,11 @@ func (k *keeper) started(pid int, stdin *os.File) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pid, k.stdin = pid, stdin
+	select {
+	case <-k.killed:
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	default:
+	}
 	close(k.spawned)
 	for c := range k.clients {
 		c.send(shim.FrameStarted, pidPayload(pid))
@@ -176,11 +185,14 @@ func (k *keeper) announceExit(exit shim.Exit) {
 	}
 }
 
-// signal sends the command a signal while it runs.
+// signal sends the command a signal while it runs. SIGKILL ends one that waits
+// for its start too.
 func (k *keeper) signal(number byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pid != 0 {
 		_ = syscall.Kill(k.pid, syscall.Signal(number))
+	} else if syscall.Signal(number) == syscall.SIGKILL {
+		k.killer.Do(func() { close(k.killed) })
 	}
 }

@@ -111,7 +111,7 @@ func (m *Manager) sweepShims(running map[string]bool) error {
 			_, _ = conn.Wait()
 			_ = conn.Close()
 		}
-		errs = append(errs, os.RemoveAll(m.Dirs.Shim(name)))
+		errs = append(errs, shim.Remove(m.Dirs.Shim(name)))
 	}
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package container
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/sluice-net/sluice/internal/api"
@@ -80,6 +79,6 @@ func (m *Manager) followExec(name string, conn *shim.Conn) {
 	select {
 	case <-m.closed: // the next daemon follows it
 	default:
-		_ = os.RemoveAll(m.Dirs.Shim(name))
+		_ = shim.Remove(m.Dirs.Shim(name))
 	}
 }

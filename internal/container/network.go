@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/internal/shim"
 )
 
 // enterSandbox makes the container a user of its sandbox. One of its own is
@@ -115,7 +116,7 @@ func (m *Manager) removeSandbox(id, endpointID string) error {
 
 // release takes away what a command had: its sandbox and its shim.
 func (m *Manager) release(r Record) error {
-	return errors.Join(m.leaveSandbox(r), os.RemoveAll(m.Dirs.Shim(r.ID)))
+	return errors.Join(m.leaveSandbox(r), shim.Remove(m.Dirs.Shim(r.ID)))
 }
 
 // leaveSandbox takes a container's sandbox away unless others use it. The files

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/sluice-net/sluice/internal/apierr"
@@ -80,7 +79,7 @@ func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) 
 // read from but the command's start.
 func (m *Manager) launch(r Record, config shim.Config, hold bool) (*shim.Conn, int, error) {
 	dir := m.Dirs.Shim(r.ID)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := shim.Remove(dir); err != nil {
 		return nil, 0, err
 	}
 	if err := shim.Launch(m.Shim, dir, config); err != nil {

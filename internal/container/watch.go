@@ -100,7 +100,7 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 	})
 	if err != nil {
 		m.Log.Error("note the end of a container", "container", r.Name, "error", err)
-	} else if err := os.RemoveAll(m.Dirs.Shim(r.ID)); err != nil {
+	} else if err := shim.Remove(m.Dirs.Shim(r.ID)); err != nil {
 		m.Log.Error("remove a shim's directory", "container", r.Name, "error", err)
 	}
 	if r.Config.HostConfig.AutoRemove {

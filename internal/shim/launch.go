@@ -48,6 +48,19 @@ func Launch(binary, dir string, config Config) error {
 	return nil
 }
 
+// Remove removes a shim's directory; one that is not there is no error. It is
+// moved away first: a shim that is just ending writes to it by its name.
+func Remove(dir string) error {
+	gone := dir + ".gone"
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, gone); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.RemoveAll(gone)
+}
+
 func launch(binary, dir string, config Config) error {
 	if err := writeConfig(dir, config); err != nil {
 		return err

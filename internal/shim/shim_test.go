@@ -381,3 +381,27 @@ func TestLog(t *testing.T) {
 		t.Errorf("a line of 100,000 bytes became %d entries", lines)
 	}
 }
+
+// TestKillBeforeTheStart covers a daemon that died between a shim's launch and
+// its command's start: the next one need not wait.
+func TestKillBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	conn, dir := launch(t, shim.Config{Args: sh("exit 0")})
+	began := time.Now()
+	if err := conn.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var start *shim.StartError
+	if _, err := conn.Wait(); !errors.As(err, &start) || start.Code != 137 {
+		t.Errorf("the end is %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if err := shim.Remove(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory: %v", err)
+	}
+}
