@@ -20,6 +20,8 @@ TOOLS := curl:curl ip:iproute2 busybox:busybox-static nsenter:util-linux
 BENCH_TOOLS := busybox:busybox-static iptables-legacy-restore:iptables nft:nftables
 TEST_TOOLS := $(TOOLS) $(BENCH_TOOLS) prometheus:prometheus dig:bind9-dnsutils
 
+KERNEL_TOOLS := $(TOOLS) qemu-system-x86_64:qemu-system-x86 xz:xz-utils
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -63,6 +65,11 @@ SOAK_SEED ?= 0
 soak: root go test-tools ## kill the daemon SOAK_KILLS times during a loop of every verb (root)
 	go test -timeout 2h -v -run '^TestSoak$$' ./internal/e2e -soak.kills=$(SOAK_KILLS) -soak.seed=$(SOAK_SEED)
 
+KERNELS ?= 6.1 6.12
+.PHONY: test-kernels
+test-kernels: go kernel-tools ## single packets and tutorial rows on KERNELS, in QEMU
+	go run ./internal/kerneltest $(KERNELS)
+
 .PHONY: lint
 lint: go ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt differs:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -105,3 +112,5 @@ bench-tools:
 	$(call install_tools,$(BENCH_TOOLS))
 test-tools:
 	$(call install_tools,$(TEST_TOOLS))
+kernel-tools:
+	$(call install_tools,$(KERNEL_TOOLS))

@@ -9,6 +9,10 @@ import (
 	"testing"
 )
 
+// prebuilt names a sluice, with its shim beside it, that is tested instead of
+// one built from this tree: for machines without Go.
+const prebuilt = "SLUICE_BINARY"
+
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sluice-bin-")
 	if err != nil {
@@ -24,10 +28,13 @@ var build = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// Binary is the path of a sluice that was built from this tree, with its shim
-// beside it.
+// Binary is the path of a sluice that was built from this tree, or that
+// SLUICE_BINARY names, with its shim beside it.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(prebuilt); path != "" {
+		return path
+	}
 	dir, err := build()
 	if err != nil {
 		t.Fatalf("build: %v", err)
@@ -37,6 +44,9 @@ func Binary(t testing.TB) string {
 
 // RemoveBinary removes what Binary built; TestMain calls it last.
 func RemoveBinary() {
+	if os.Getenv(prebuilt) != "" {
+		return
+	}
 	if dir, err := build(); err == nil {
 		os.RemoveAll(dir)
 	}
