@@ -68,7 +68,7 @@ static __always_inline int from_host(struct __sk_buff *skb, struct packet *p)
 	if (!vip && !ipv4_loopback(p->key.src))
 		return VERDICT_PASS;
 	p->key.zone = ZONE_HOST;
-	flow = p->has_ports ? flow_find4(p) : NULL;
+	flow = flow_of4(p);
 	verdict = flow ? OPENED : without_flow4(skb, p);
 	if (verdict == OPENED) {
 		flow = flow ? flow : opening();

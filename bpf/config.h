@@ -37,5 +37,7 @@ volatile const __u32 timeout_tcp_reset = 10;
 volatile const __u32 timeout_udp_new = 120;
 volatile const __u32 timeout_udp_replied = 300;
 volatile const __u32 timeout_icmp = 60;
+/* How long fragments follow the first one; the stack waits as long (ipfrag_time). */
+volatile const __u32 timeout_fragment = 30;
 
 #endif

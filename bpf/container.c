@@ -183,7 +183,7 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 		if (index)
 			return to_neighbour(skb, p, *index);
 	}
-	flow = p->has_ports ? flow_find4(p) : NULL;
+	flow = flow_of4(p);
 	if (!flow) {
 		verdict = without_flow4(skb, p, s);
 		if (verdict != OPENED)

@@ -21,6 +21,8 @@ struct packet {
 	__u8 tcp_flags;
 	bool icmp_error; /* it quotes the packet that it is about */
 	bool fragment;  /* any fragment, the first included */
+	bool later;     /* a fragment that has no transport header */
+	__be16 id;      /* what fragments of one packet share */
 	bool has_ports; /* the key's ports are valid: TCP, UDP or ICMP echo */
 	struct flow_key4 key;
 };

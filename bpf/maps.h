@@ -28,6 +28,9 @@
 MAP(flows4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
 MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 1024);
 
+/* Packets whose first fragment has been seen. */
+MAP(fragments4, BPF_MAP_TYPE_LRU_HASH, struct fragment_key4, struct fragment, 8192);
+
 /* Halves that a program is about to insert; see scratch4 in conntrack.h. */
 MAP(scratch_flows4, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow4, SCRATCH_FLOWS);
 

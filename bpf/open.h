@@ -43,7 +43,7 @@ static __always_inline bool begins_flow(const struct packet *p)
 /* The reason why a packet cannot be translated, 0 when it can. */
 static __always_inline __u16 untranslatable(const struct packet *p)
 {
-	if (p->fragment)
+	if (p->later)
 		return REASON_FRAGMENT;
 	if (p->has_ports)
 		return begins_flow(p) ? 0 : REASON_NO_FLOW;
@@ -114,7 +114,7 @@ __noinline int publish4(struct __sk_buff *skb, struct packet *p, __u32 index)
 
 	if (!rule || !flow || !p)
 		return VERDICT_DROP;
-	if (p->fragment)
+	if (p->later)
 		return drop(p, REASON_FRAGMENT);
 	search.key = p->key;
 	owner = rule->endpoint;

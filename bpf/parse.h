@@ -66,7 +66,6 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 	__u32 header_len;
-	bool later;
 
 	if (!ip || ip->version_ihl >> 4 != 4)
 		return false;
@@ -77,11 +76,12 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	p->transport = ETH_LEN + header_len;
 	p->ttl = ip->ttl;
 	p->fragment = ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK);
-	later = ip->fragment & bpf_htons(IPV4_OFFSET_MASK);
+	p->later = ip->fragment & bpf_htons(IPV4_OFFSET_MASK);
+	p->id = ip->id;
 	p->key.src = ip->src;
 	p->key.dst = ip->dst;
 	p->key.protocol = ip->protocol;
-	if (later)
+	if (p->later)
 		return true;
 	switch (p->key.protocol) {
 	case IPPROTO_TCP:

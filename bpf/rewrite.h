@@ -108,6 +108,9 @@ static __always_inline bool rewrite_ipv4(struct __sk_buff *skb, struct packet *p
 	bool same_addresses = p->key.src == to->src && p->key.dst == to->dst;
 	bool same_ports = p->key.sport == to->sport && p->key.dport == to->dport;
 
+	/* Only the first fragment has ports, and the checksum over all of them. */
+	if (p->later)
+		return rewrite_header4(skb, p, to->src, to->dst, hops);
 	if (!transport_checksum(skb, p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
 	    (!same_ports && !write_ports(skb, p, to)))
 		return false;

@@ -3,6 +3,7 @@
 #ifndef SLUICE_TRANSLATE_H
 #define SLUICE_TRANSLATE_H
 
+#include "fragment.h"
 #include "leave.h"
 #include "related.h"
 
@@ -20,8 +21,8 @@ static __always_inline int carry4(struct __sk_buff *skb, struct packet *p, const
 	__u32 rule = flow->head.rule;
 	__u16 reason;
 
-	if (p->fragment)
-		return drop(p, REASON_FRAGMENT);
+	if (p->fragment && !p->later && !quote)
+		first_fragment4(p);
 	if (hops && p->ttl <= hops)
 		return drop(p, REASON_TTL_EXCEEDED);
 	if (target == TARGET_OUTSIDE) {

@@ -57,6 +57,25 @@ struct flow_key6 {
 #define SCRATCH_OTHER 1   /* the other half of a flow */
 #define SCRATCH_FLOWS 2
 
+/* The fragments of one packet, RFC 791; the zone keeps sides apart as in flows. */
+struct fragment_key4 {
+	__be32 src;
+	__be32 dst;
+	__be16 id;
+	__u16 zone;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+
+/* What the first fragment has said of the ports: those of its flow's key. */
+struct fragment {
+	__u32 seen; /* seconds of CLOCK_MONOTONIC */
+	__be16 sport;
+	__be16 dport;
+	__u8 echo_reply;
+	__u8 reserved[3];
+};
+
 /* Bits of flow_head.state: what has been seen, kept equal in both halves. */
 #define FLOW_REPLIED 0x01      /* a packet of the reply direction */
 #define FLOW_CONFIRMED 0x02    /* and after it one of the forward direction */

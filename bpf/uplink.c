@@ -43,7 +43,7 @@ static __always_inline int uplink_ipv4(struct __sk_buff *skb, struct packet *p)
 		return not_ours(p); /* the stack refuses and counts it */
 	p->key.zone = ZONE_OUTSIDE;
 	p->self = p->key.dst;
-	flow = p->has_ports ? flow_find4(p) : NULL;
+	flow = flow_of4(p);
 	if (!flow) {
 		verdict = without_flow4(skb, p);
 		if (verdict != OPENED)

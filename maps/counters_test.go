@@ -91,7 +91,7 @@ func TestNewNamesTheMapThatIsMissing(t *testing.T) {
 	k := newKernel(t)
 	for name := range k.byName {
 		switch name {
-		case "flows6", "subnets6", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins", "events":
+		case "flows6", "subnets6", "fragments4", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins", "events":
 			continue // the datapath's alone
 		}
 		without := map[string]*ebpf.Map{}

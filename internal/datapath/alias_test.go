@@ -244,7 +244,7 @@ func TestAliasDrops(t *testing.T) {
 	f.alias(f.a)
 	from := skb{Ifindex: uint32(client.ifindex)}
 	fragment := client.udp(1, vipAddrPort(53))
-	fragment.more = true
+	fragment.offset = 8
 	other := client.udp(1, vipAddrPort(53))
 	other.protocol = layers.IPProtocolGRE
 	f.expectDrop(datapath.HookContainer, from, fragment.bytes(), reasons.Fragment)

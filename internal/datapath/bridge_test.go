@@ -81,7 +81,7 @@ func TestBridgeDrops(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, loader.Config{})
 	fragment := loopback.udp(1, f.a.at(target))
-	fragment.more = true
+	fragment.offset = 8
 	other := loopback.udp(1, f.a.at(target))
 	other.protocol = layers.IPProtocolGRE
 	timestamp := loopback.echo(1, f.a.addr)

@@ -79,18 +79,6 @@ func TestClientKeepsItsPortAfterEviction(t *testing.T) {
 	f.expectFlows(publishedFlows(f, request, inside, publishUDP, 0))
 }
 
-// TestFragmentsOfFlows covers fragments that would need translation: even the
-// first, whose ports are known, is of no use without the others.
-func TestFragmentsOfFlows(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	c := f.converse(f.a.udp(40000, remoteAddrPort(53)))
-	first, answer := c.sent, c.answer
-	first.more, answer.more = true, true
-	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, first.bytes(), reasons.Fragment)
-	f.expectDrop(datapath.HookUplink, skb{Ifindex: uint32(f.uplink)}, answer.bytes(), reasons.Fragment)
-}
-
 // TestTableOverflows opens more flows than the table holds: each first packet
 // still gets through, and no port is given twice while its holder is there.
 func TestTableOverflows(t *testing.T) {

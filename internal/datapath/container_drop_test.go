@@ -94,7 +94,6 @@ func TestContainerDropsWay(t *testing.T) {
 			}, reasons.Icmp},
 		"other protocol": {nothing,
 			func(a endpoint) frame { f := a.udp(1, remoteAddrPort(1)); f.protocol = layers.IPProtocolGRE; return f }, reasons.Protocol},
-		"first fragment": {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.more = true; return f }, reasons.Fragment},
 		"later fragment": {nothing, func(a endpoint) frame { f := a.udp(1, remoteAddrPort(53)); f.offset = 8; return f }, reasons.Fragment},
 		"no route": {func(f *fixture) { f.blackhole("203.0.113.0/24") },
 			func(a endpoint) frame { return a.udp(1, netip.MustParseAddrPort("203.0.113.1:53")) }, reasons.NoRoute},

@@ -104,9 +104,6 @@ func TestHairpinDrops(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, loader.Config{})
 	context := skb{Ifindex: uint32(f.b.ifindex)}
-	fragment := f.b.udp(1, hostAddrPort(published))
-	fragment.more = true
-	f.expectDrop(datapath.HookContainer, context, fragment.bytes(), reasons.Fragment)
 	f.set(f.a, false, true)
 	f.expectDrop(datapath.HookContainer, context, f.b.udp(1, hostAddrPort(published)).bytes(), reasons.NotReady)
 }

@@ -108,6 +108,25 @@ const (
 	layoutFlowTargetTARGET_STACK    layoutFlowTarget = 4
 )
 
+type layoutFragment struct {
+	_         structs.HostLayout
+	Seen      uint32
+	Sport     uint16
+	Dport     uint16
+	EchoReply uint8
+	Reserved  [3]uint8
+}
+
+type layoutFragmentKey4 struct {
+	_        structs.HostLayout
+	Src      uint32
+	Dst      uint32
+	Id       uint16
+	Zone     uint16
+	Protocol uint8
+	Reserved [3]uint8
+}
+
 type layoutHook uint32
 
 const (
@@ -236,6 +255,7 @@ const (
 	layoutMapEvents        = "events"
 	layoutMapFlows4        = "flows4"
 	layoutMapFlows6        = "flows6"
+	layoutMapFragments4    = "fragments4"
 	layoutMapHostAddrs4    = "host_addrs4"
 	layoutMapNetworks      = "networks"
 	layoutMapPacketCounts  = "packet_counts"
@@ -314,6 +334,7 @@ type layoutMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -370,6 +391,7 @@ type layoutMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
+	Fragments4    *ebpf.Map `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
@@ -397,6 +419,7 @@ func (m *layoutMaps) Close() error {
 		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Fragments4,
 		m.HostAddrs4,
 		m.Networks,
 		m.PacketCounts,

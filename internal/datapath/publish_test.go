@@ -83,9 +83,6 @@ func TestPublishedDrops(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, loader.Config{})
 	context := skb{Ifindex: uint32(f.uplink)}
-	fragment := client.udp(1, hostAddrPort(published))
-	fragment.more = true
-	f.expectDrop(datapath.HookUplink, context, fragment.bytes(), reasons.Fragment)
 	f.set(f.a, false, true)
 	f.expectDrop(datapath.HookUplink, context, client.tcp(1, hostAddrPort(published), syn).bytes(), reasons.NotReady)
 	f.expectFlows(map[datapath.FlowKey4]datapath.Flow4{})

@@ -25,6 +25,7 @@ const (
 	resolverMapEvents                = "events"
 	resolverMapFlows4                = "flows4"
 	resolverMapFlows6                = "flows6"
+	resolverMapFragments4            = "fragments4"
 	resolverMapHostAddrs4            = "host_addrs4"
 	resolverMapNetworks              = "networks"
 	resolverMapPacketCounts          = "packet_counts"
@@ -48,6 +49,7 @@ const (
 	resolverVarLocalPortFirst        = "local_port_first"
 	resolverVarLocalPortLast         = "local_port_last"
 	resolverVarObserve               = "observe"
+	resolverVarTimeoutFragment       = "timeout_fragment"
 	resolverVarTimeoutIcmp           = "timeout_icmp"
 	resolverVarTimeoutTcpClosing     = "timeout_tcp_closing"
 	resolverVarTimeoutTcpEstablished = "timeout_tcp_established"
@@ -115,6 +117,7 @@ type resolverMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -143,6 +146,7 @@ type resolverVariableSpecs struct {
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
+	TimeoutFragment       *ebpf.VariableSpec `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.VariableSpec `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.VariableSpec `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.VariableSpec `ebpf:"timeout_tcp_established"`
@@ -181,6 +185,7 @@ type resolverMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
+	Fragments4    *ebpf.Map `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
@@ -208,6 +213,7 @@ func (m *resolverMaps) Close() error {
 		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Fragments4,
 		m.HostAddrs4,
 		m.Networks,
 		m.PacketCounts,
@@ -237,6 +243,7 @@ type resolverVariables struct {
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`
+	TimeoutFragment       *ebpf.Variable `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.Variable `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.Variable `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.Variable `ebpf:"timeout_tcp_established"`

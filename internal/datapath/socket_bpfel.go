@@ -25,6 +25,7 @@ const (
 	socketMapEvents                = "events"
 	socketMapFlows4                = "flows4"
 	socketMapFlows6                = "flows6"
+	socketMapFragments4            = "fragments4"
 	socketMapHostAddrs4            = "host_addrs4"
 	socketMapNetworks              = "networks"
 	socketMapPacketCounts          = "packet_counts"
@@ -56,6 +57,7 @@ const (
 	socketVarLocalPortFirst        = "local_port_first"
 	socketVarLocalPortLast         = "local_port_last"
 	socketVarObserve               = "observe"
+	socketVarTimeoutFragment       = "timeout_fragment"
 	socketVarTimeoutIcmp           = "timeout_icmp"
 	socketVarTimeoutTcpClosing     = "timeout_tcp_closing"
 	socketVarTimeoutTcpEstablished = "timeout_tcp_established"
@@ -131,6 +133,7 @@ type socketMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -159,6 +162,7 @@ type socketVariableSpecs struct {
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
+	TimeoutFragment       *ebpf.VariableSpec `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.VariableSpec `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.VariableSpec `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.VariableSpec `ebpf:"timeout_tcp_established"`
@@ -197,6 +201,7 @@ type socketMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
+	Fragments4    *ebpf.Map `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
@@ -224,6 +229,7 @@ func (m *socketMaps) Close() error {
 		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Fragments4,
 		m.HostAddrs4,
 		m.Networks,
 		m.PacketCounts,
@@ -253,6 +259,7 @@ type socketVariables struct {
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`
+	TimeoutFragment       *ebpf.Variable `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.Variable `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.Variable `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.Variable `ebpf:"timeout_tcp_established"`

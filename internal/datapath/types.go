@@ -10,6 +10,8 @@ type (
 	FlowHead     = layoutFlowHead
 	Flow4        = layoutFlow4
 	Flow6        = layoutFlow6
+	FragmentKey4 = layoutFragmentKey4
+	Fragment     = layoutFragment
 	Endpoint     = layoutEndpoint
 	Network      = layoutNetwork
 	Rule         = layoutRule

@@ -25,6 +25,7 @@ const (
 	uplinkMapEvents                = "events"
 	uplinkMapFlows4                = "flows4"
 	uplinkMapFlows6                = "flows6"
+	uplinkMapFragments4            = "fragments4"
 	uplinkMapHostAddrs4            = "host_addrs4"
 	uplinkMapNetworks              = "networks"
 	uplinkMapPacketCounts          = "packet_counts"
@@ -48,6 +49,7 @@ const (
 	uplinkVarLocalPortFirst        = "local_port_first"
 	uplinkVarLocalPortLast         = "local_port_last"
 	uplinkVarObserve               = "observe"
+	uplinkVarTimeoutFragment       = "timeout_fragment"
 	uplinkVarTimeoutIcmp           = "timeout_icmp"
 	uplinkVarTimeoutTcpClosing     = "timeout_tcp_closing"
 	uplinkVarTimeoutTcpEstablished = "timeout_tcp_established"
@@ -115,6 +117,7 @@ type uplinkMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -143,6 +146,7 @@ type uplinkVariableSpecs struct {
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
+	TimeoutFragment       *ebpf.VariableSpec `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.VariableSpec `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.VariableSpec `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.VariableSpec `ebpf:"timeout_tcp_established"`
@@ -181,6 +185,7 @@ type uplinkMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
+	Fragments4    *ebpf.Map `ebpf:"fragments4"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
@@ -208,6 +213,7 @@ func (m *uplinkMaps) Close() error {
 		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Fragments4,
 		m.HostAddrs4,
 		m.Networks,
 		m.PacketCounts,
@@ -237,6 +243,7 @@ type uplinkVariables struct {
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`
+	TimeoutFragment       *ebpf.Variable `ebpf:"timeout_fragment"`
 	TimeoutIcmp           *ebpf.Variable `ebpf:"timeout_icmp"`
 	TimeoutTcpClosing     *ebpf.Variable `ebpf:"timeout_tcp_closing"`
 	TimeoutTcpEstablished *ebpf.Variable `ebpf:"timeout_tcp_established"`
