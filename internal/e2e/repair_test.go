@@ -109,12 +109,16 @@ func (h *damagedHost) recovered(d damage) {
 	h.goOn()
 }
 
-// TestNextDaemonRepairs damages an instance whose daemon was killed, in every
-// way, and starts the next one.
+// TestNextDaemonRepairs damages an instance whose daemon was killed and starts
+// the next one.
 func TestNextDaemonRepairs(t *testing.T) {
 	t.Parallel()
 	h := newDamagedHost(t)
 	for _, d := range damages() {
+		// A start reads the rules alone; the rest is repaired as by a daemon that runs.
+		if d.kills && d.name != "map rules overwritten" {
+			continue
+		}
 		t.Log(d.name)
 		h.StopDaemon(unix.SIGKILL)
 		if err := d.do(h.Lab); err != nil {
