@@ -62,6 +62,12 @@ static __always_inline bool of_host(struct bpf_sock_addr *ctx)
 	return bpf_get_netns_cookie(ctx) == host_netns_cookie;
 }
 
+/* To connect to 0.0.0.0 is to connect to 127.0.0.1, which is what the peer is then called. */
+static __always_inline __be32 or_loopback(__be32 addr)
+{
+	return addr ? addr : bpf_htonl(0x7f000001);
+}
+
 static __always_inline bool host_address(__be32 addr)
 {
 	return (addr & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
@@ -123,13 +129,13 @@ static __always_inline bool resolve(struct bpf_sock_addr *ctx, __be32 addr, __be
 
 static __always_inline int towards4(struct bpf_sock_addr *ctx)
 {
+	__be32 asked = or_loopback(ctx->user_ip4), addr;
 	__be16 port = ctx->user_port, to_port;
 	union address from, to;
-	__be32 addr;
 
-	if (!resolve(ctx, ctx->user_ip4, port, &addr, &to_port))
+	if (!resolve(ctx, asked, port, &addr, &to_port))
 		return ALLOW;
-	from = mapped(ctx->user_ip4);
+	from = mapped(asked);
 	to = mapped(addr);
 	remember(ctx, &from, port, &to, to_port);
 	ctx->user_ip4 = addr;
@@ -150,7 +156,7 @@ int socket_sendmsg4(struct bpf_sock_addr *ctx)
 }
 
 /*
- * IPv4-mapped addresses are IPv4, and ::1 leads to the container by IPv4 too:
+ * IPv4-mapped addresses are IPv4, and ::1, or ::, leads to the container by IPv4 too:
  * for TCP and connected UDP. The kernel refuses that change in sendmsg, where
  * mapped addresses go through socket_sendmsg4 anyway.
  */
@@ -161,8 +167,10 @@ int socket_connect6(struct bpf_sock_addr *ctx)
 	__be16 port = ctx->user_port, to_port;
 	__be32 addr;
 
+	if (is_any6(&from))
+		from.words[3] = bpf_htonl(1);
 	if (is_mapped(&from))
-		addr = from.words[3];
+		from.words[3] = addr = or_loopback(from.words[3]);
 	else if (is_loopback6(&from))
 		addr = bpf_htonl(0x7f000001);
 	else

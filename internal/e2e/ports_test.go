@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -184,4 +185,32 @@ func TestOldKernelsWay(t *testing.T) {
 	if got := l.Host.Output("tc", "filter", "show", "dev", "eth0", "ingress"); got != "" {
 		t.Errorf("a filter is left: %s", got)
 	}
+}
+
+// TestUnspecifiedAddress covers clients on the host that connect to 0.0.0.0 and
+// to ::, which Linux takes for its loopback addresses.
+func TestUnspecifiedAddress(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for i, host := range []string{"", "127.0.0.1:"} {
+		tcp, udp := fmt.Sprint(8080+i), fmt.Sprint(5353+i)
+		runServer(l, "tcp"+tcp, "tcp-echo", ":80", "-p", host+tcp+":80")
+		runServer(l, "udp"+udp, "udp-echo", ":53", "-p", host+udp+":53/udp")
+		for addr, peer := range map[string]string{"0.0.0.0": "127.0.0.1", "[::]": "[::1]"} {
+			greeting(l.Host, addr+":"+tcp)
+			if got := ask(l.Host, "tcp-peer", addr+":"+tcp); got.Stdout != peer+":"+tcp+"\n" {
+				t.Errorf("%s:%s: the peer is called %+v", addr, tcp, got)
+			}
+			if got := datagram(l.Host, addr+":"+udp, "hello"); !strings.HasSuffix(got, " hello") {
+				t.Errorf("%s:%s: %q", addr, udp, got)
+			}
+		}
+		if got := persist(l.Host, "udp-ask-from", "127.0.0.1:0", "0.0.0.0:"+udp, "hello"); !strings.HasSuffix(got, " hello") {
+			t.Errorf("0.0.0.0:%s, bound: %q", udp, got)
+		}
+		if got := persist(l.Host, "udp-peer", "0.0.0.0:"+udp); got != "127.0.0.1:"+udp {
+			t.Errorf("0.0.0.0:%s, unconnected: answered by %s", udp, got)
+		}
+	}
+	expectUnreached(t, l.Host, "0.0.0.0:8099")
 }

@@ -18,6 +18,8 @@ var programs = map[string]func(args []string) error{
 	"udp-ask-from": udpAskFrom,
 	"tcp-ask":      tcpAsk,
 	"tcp-ask-loop": tcpAskLoop,
+	"tcp-peer":     tcpPeer,
+	"udp-peer":     udpPeer,
 	"tcp-ask-on":   tcpAskOn,
 	"dns-ask":      dnsAsk,
 	"dns-serve":    dnsServe,
@@ -135,6 +137,41 @@ func tcpAsk(args []string) error {
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	fmt.Print(line)
 	return err
+}
+
+// tcpPeer connects to ADDR:PORT and prints what the peer is then called.
+func tcpPeer(args []string) error {
+	conn, err := net.DialTimeout("tcp", args[0], askTimeout)
+	if err != nil {
+		return err
+	}
+	fmt.Println(conn.RemoteAddr())
+	return conn.Close()
+}
+
+// udpPeer asks ADDR:PORT by an unconnected socket and prints who answers.
+func udpPeer(args []string) error {
+	to, err := net.ResolveUDPAddr("udp4", args[0])
+	if err != nil {
+		return err
+	}
+	conn, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.WriteTo([]byte("hello"), to); err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
+	_, from, err := conn.ReadFrom(make([]byte, 64))
+	if err != nil {
+		return err
+	}
+	fmt.Println(from)
+	return nil
 }
 
 // tcpAskLoop is tcpAsk N times with a pause of DURATION; none may fail.
