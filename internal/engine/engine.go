@@ -46,7 +46,7 @@ type Engine struct {
 	// fields below.
 	verb     sync.Mutex
 	seen     *hostnet.State // of the host; nil until HostChanged was called
-	lastPort uint16         // that was chosen from the ephemeral range
+	lastPort uint16         // that was chosen for a request that left it open
 }
 
 // New returns an engine with the intent that the store holds. The kernel is as

@@ -65,6 +65,9 @@ func (e *Engine) resolvePorts(requests []PublishedPort) ([]PublishedPort, error)
 		}
 	}
 	ports := r.published[len(r.published)-r.resolved:]
+	if err := e.warnOfEphemeral(ports); err != nil {
+		return nil, err
+	}
 	rules, err := e.registry.ruleIndexes.free(len(ports))
 	if err != nil {
 		return nil, err
@@ -102,67 +105,6 @@ func (r *resolver) add(p PublishedPort) error {
 func (r *resolver) accept(p PublishedPort) {
 	r.published = append(r.published, p)
 	r.resolved++
-}
-
-// addChosen gives each container port a free host port of the ephemeral range,
-// going on behind the one that was chosen last.
-func (r *resolver) addChosen(p PublishedPort) error {
-	first, last, err := r.engine.host.EphemeralPorts()
-	if err != nil {
-		return err
-	}
-	for target := int(p.Target); target <= int(p.TargetLast); target++ {
-		one := p
-		one.Target, one.TargetLast = uint16(target), uint16(target)
-		start := first
-		if previous := r.engine.lastPort; previous >= first && previous < last {
-			start = previous + 1
-		}
-		port, err := r.choose(one, first, last, start)
-		if err != nil {
-			return err
-		}
-		r.engine.lastPort = port
-		one.First, one.Last = port, port
-		r.accept(one)
-	}
-	return nil
-}
-
-// choose returns the first port that is free from start on and then from first
-// on.
-func (r *resolver) choose(p PublishedPort, first, last, start uint16) (uint16, error) {
-	count := int(last) - int(first) + 1
-	for i := range count {
-		port := first + uint16((int(start-first)+i)%count)
-		free, err := r.isFree(p, port)
-		if err != nil {
-			return 0, err
-		}
-		if free {
-			return port, nil
-		}
-	}
-	return 0, apierr.Conflict("Bind for %s failed: all ports are allocated", hostPorts(p.HostAddr, first, last))
-}
-
-func (r *resolver) isFree(p PublishedPort, port uint16) (bool, error) {
-	p.First, p.Last = port, port
-	for _, other := range r.published {
-		if p.overlaps(other) {
-			return false, nil
-		}
-	}
-	listeners, known := r.listeners[p.Protocol]
-	if !known {
-		var err error
-		if listeners, err = r.engine.host.Listeners(p.Protocol); err != nil {
-			return false, err
-		}
-		r.listeners[p.Protocol] = listeners
-	}
-	_, taken := listeners.Holding(p.HostAddr, port, port)
-	return !taken, nil
 }
 
 func (e *Engine) validatePort(p PublishedPort) error {

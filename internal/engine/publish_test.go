@@ -113,26 +113,45 @@ func TestSocketOfHostHoldsPort(t *testing.T) {
 func TestEngineChoosesPorts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40004"), 0))
-	listener, err := net.Listen("tcp4", "0.0.0.0:40001")
+	// Four ports lie outside the range, below it.
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("1028 65535"), 0))
+	listener, err := net.Listen("tcp4", "0.0.0.0:1025")
 	must(t, err)
 	defer listener.Close()
 
 	any80 := tcp(0, 0, 80)
-	three := tcp(0, 0, 90)
-	three.TargetLast = 92
-	ep := f.createEndpoint("bridge", any80, three)
-	if got := fmt.Sprint(ep.Ports); got != "[40000:80/tcp 40002:90/tcp 40003:91/tcp 40004:92/tcp]" {
+	two := tcp(0, 0, 90)
+	two.TargetLast = 91
+	ep := f.createEndpoint("bridge", any80, two)
+	if got := fmt.Sprint(ep.Ports); got != "[1024:80/tcp 1026:90/tcp 1027:91/tcp]" {
 		t.Errorf("chosen: %s", got)
 	}
-	_, err = f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
-	wantError(t, err, 409, "Bind for 0.0.0.0:40000-40004 failed: all ports are allocated")
 
-	// Withdrawn by target; then the search goes on behind the last choice.
-	must(t, f.Unpublish(context.Background(), ep.ID, []PublishedPort{three}))
-	ports, err := f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
-	if err != nil || ports[0].First != 40002 {
-		t.Errorf("chosen again: %v, %v", ports, err)
+	// Withdrawn by target; then the search goes on behind the last choice, and
+	// leaves the free ports only when there are no others.
+	must(t, f.Unpublish(context.Background(), ep.ID, []PublishedPort{two}))
+	for _, want := range []uint16{1026, 1027, 1028, 1029} {
+		ports, err := f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
+		if err != nil || ports[0].First != want {
+			t.Errorf("chosen again: %v, %v, want %d", ports, err, want)
+		}
+	}
+}
+
+func TestChoiceSpans(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		first, last uint16
+		want        string
+	}{
+		{32768, 60999, "[{24576 32767} {1024 24575} {61000 65535} {32768 60999}]"},
+		{1024, 65535, "[{1024 65535}]"},
+		{1, 1000, "[{1024 65535} {1 1000}]"},
+		{2000, 65535, "[{1024 1999} {2000 65535}]"},
+	} {
+		if got := fmt.Sprint(choiceSpans(test.first, test.last)); got != test.want {
+			t.Errorf("%d-%d: %s, want %s", test.first, test.last, got, test.want)
+		}
 	}
 }
 
