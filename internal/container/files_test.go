@@ -47,6 +47,20 @@ func TestResolvConf(t *testing.T) {
 	}
 }
 
+func TestNamedResolvConf(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"": "nameserver 127.0.0.11\noptions ndots:0\n",
+		"# by hand\nnameserver 192.0.2.53\nsearch example.net  example.com\nsortlist 192.0.2.0\n": "nameserver 127.0.0.11\nsearch example.net example.com\noptions ndots:0\n",
+		"options edns0 ndots:2\nnameserver 127.0.0.53":                                            "nameserver 127.0.0.11\noptions edns0 ndots:2\n",
+		"options edns0\nsearch\n": "nameserver 127.0.0.11\noptions edns0\noptions ndots:0\n",
+	} {
+		if got := string(namedResolvConf([]byte(host))); got != want {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+	}
+}
+
 func TestMergeEnv(t *testing.T) {
 	t.Parallel()
 	got := mergeEnv([]string{"PATH=/bin", "HOME=/root"}, []string{"A=1", "PATH=/usr/bin", "A=2=3", "HOME"})

@@ -93,7 +93,7 @@ func TestNotACgroup(t *testing.T) {
 		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", dir)
 		expectLine(t, "--cgroup "+dir, r, 1, dir)
 	}
-	for _, flag := range []string{"--attach=nonsense", "--log-level=nonsense", "--shim=/nonexistent"} {
+	for _, flag := range []string{"--attach=nonsense", "--log-level=nonsense", "--shim=/nonexistent", "--dns-upstream=nonsense"} {
 		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", l.Cgroup, flag)
 		expectLine(t, flag, r, 1, strings.SplitN(flag, "=", 2)[1])
 	}
