@@ -38,7 +38,7 @@ func EnterPath(t *testing.T, path string) {
 
 // NewNamespace returns the path of a new network namespace that goes with the
 // test.
-func NewNamespace(t *testing.T) string {
+func NewNamespace(t testing.TB) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
