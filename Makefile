@@ -41,8 +41,8 @@ generate: go ## regenerate what comes from bpf/ (clang-19 and llvm-19, no others
 	go generate ./internal/reasons ./internal/datapath ./internal/bench
 
 .PHONY: demo
-demo: root build tools ## a tour on real packets, in namespaces of its own (root)
-	./internal/demo/demo.sh bin/sluice
+demo: root build bench-tools ## a tour on real packets, in namespaces of its own (root)
+	./internal/demo/demo.sh bin/sluice bin/sluice-bench
 
 .PHONY: test
 test: root go test-tools ## every test, on real packets (root)
@@ -105,9 +105,7 @@ define install_tools
 		echo "make: install these first:$$missing" >&2; exit 1; }
 endef
 
-.PHONY: tools bench-tools test-tools
-tools:
-	$(call install_tools,$(TOOLS))
+.PHONY: bench-tools test-tools kernel-tools
 bench-tools:
 	$(call install_tools,$(BENCH_TOOLS))
 test-tools:

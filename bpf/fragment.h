@@ -22,32 +22,37 @@ static __always_inline struct fragment_key4 fragment_key4(const struct packet *p
 }
 
 /* first_fragment4 notes the ports of a packet that has a flow. */
-static __always_inline void first_fragment4(const struct packet *p)
+__noinline int first_fragment4(struct packet *p)
 {
-	struct fragment_key4 key = fragment_key4(p);
-	struct fragment ports = {
-		.seen = now_seconds(),
-		.sport = p->key.sport,
-		.dport = p->key.dport,
-		.echo_reply = p->key.echo_reply,
-	};
+	struct fragment ports = { .seen = now_seconds() };
+	struct fragment_key4 key;
 
-	if (!dry_run)
-		bpf_map_update_elem(&fragments4, &key, &ports, BPF_ANY);
+	if (!p || dry_run)
+		return 0;
+	key = fragment_key4(p);
+	ports.sport = p->key.sport;
+	ports.dport = p->key.dport;
+	ports.echo_reply = p->key.echo_reply;
+	return bpf_map_update_elem(&fragments4, &key, &ports, BPF_ANY);
 }
 
 /* later_fragment4 gives a fragment the ports of the packet that it is part of. */
-static __always_inline void later_fragment4(struct packet *p)
+__noinline int later_fragment4(struct packet *p)
 {
-	struct fragment_key4 key = fragment_key4(p);
-	struct fragment *ports = bpf_map_lookup_elem(&fragments4, &key);
+	struct fragment_key4 key;
+	struct fragment *ports;
 
+	if (!p)
+		return 0;
+	key = fragment_key4(p);
+	ports = bpf_map_lookup_elem(&fragments4, &key);
 	if (!ports || (__s32)(now_seconds() - ports->seen) > (__s32)timeout_fragment)
-		return;
+		return 0;
 	p->key.sport = ports->sport;
 	p->key.dport = ports->dport;
 	p->key.echo_reply = ports->echo_reply;
 	p->has_ports = true;
+	return 0;
 }
 
 /* flow_of4 returns the live flow of a packet, brought up to date, or NULL. */

@@ -4,12 +4,13 @@
 # shows what is typed and what comes back, and the tour fails with the first
 # step that does. Nothing is left behind.
 #
-#   demo.sh PATH-OF-SLUICE
+#   demo.sh PATH-OF-SLUICE [PATH-OF-SLUICE-BENCH]
 set -euo pipefail
 
-[ $# = 1 ] || { echo "usage: demo.sh PATH-OF-SLUICE" >&2; exit 2; }
+[ $# = 1 ] || [ $# = 2 ] || { echo "usage: demo.sh PATH-OF-SLUICE [PATH-OF-SLUICE-BENCH]" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "demo: root is needed" >&2; exit 1; }
 sluice=$(realpath "$1")
+bench=${2:+$(realpath "$2")}
 
 work=$(mktemp -d /tmp/sluice-demo.XXXXXX)
 export SLUICE_ROOT=$work/root
@@ -129,13 +130,13 @@ step host curl -sf -m 5 http://127.0.0.1:8080/cgi-bin/whoami
 expect "hello from"
 step host "$sluice" port net00
 
-say "3. Masquerade: from the container to the outside, which sees the host"
+say "4. Masquerade: from the container to the outside, which sees the host"
 step host "$sluice" exec net00 curl -sf -m 5 http://198.51.100.7/cgi-bin/whoami
 expect "you are 192.0.2.1"
 step host "$sluice" exec net00 busybox ping -c 1 -W 5 198.51.100.7
 expect "1 packets received"
 
-say "4. The NAT table, visible"
+say "3. The NAT table, visible"
 step host "$sluice" nat
 expect masquerade
 expect 172.17.0.2
@@ -178,6 +179,40 @@ step host "$sluice" run -itd --name=non00 --net=none
 step host "$sluice" exec non00 ip -br link
 expect LOOPBACK
 
+say "11. Containers that share a network: the address stays while one of them runs"
+address='{{with index .NetworkSettings.Networks "bridge"}}{{.IPAddress}} {{.MacAddress}}{{end}}'
+step host "$sluice" run -itd --name=origin
+step host "$sluice" run -itd --name=other --net=container:origin
+step host "$sluice" inspect --format "$address" origin
+shared=$output
+step host "$sluice" inspect --format "$address" other
+expect "$shared"
+step host "$sluice" kill origin
+step host "$sluice" start origin
+step host "$sluice" inspect --format "$address" origin
+expect "$shared"
+
+say "12. A link, which /etc/hosts follows"
+step host "$sluice" run -itd --name=db00
+step host "$sluice" run -i --rm --link=db00 -- cat /etc/hosts
+expect "db00"
+
+say "13. An alias: its members take connections in turn"
+for name in rr00 rr01; do
+	step host "$sluice" run -d --name=$name --net=custombridge --net-alias=rr -- busybox httpd -f -p 80 -h "$work/www"
+	reachable in_host "$sluice" exec net01 curl -sf -m 1 "http://$name/cgi-bin/whoami"
+done
+turns=
+for _ in 1 2 3 4; do
+	step host "$sluice" exec net01 curl -sf -m 5 http://rr/cgi-bin/whoami
+	turns="$turns ${output:11:12}"
+done
+# Two members: the first and third answer come from one, the others from the other.
+set -- $turns
+[ "$1" = "$3" ] && [ "$2" = "$4" ] && [ "$1" != "$2" ] || { echo "demo: not in turn:$turns" >&2; exit 1; }
+step host "$sluice" exec net01 busybox ping -c 1 -W 5 rr
+expect "1 packets received"
+
 say "Ports of a running container, changed"
 step host "$sluice" publish net00 9090:80
 step client curl -sf -m 5 http://192.0.2.1:9090/cgi-bin/whoami
@@ -205,4 +240,9 @@ wait "$daemon" 2>/dev/null || true
 daemon=
 step host ip -br link
 case $output in *sluice* | *veth*) echo "demo: devices are left" >&2; exit 1 ;; esac
+
+if [ -n "$bench" ]; then
+	say "What a packet costs, beside iptables and nftables (make bench measures more, and longer)"
+	"$bench" -scenarios forwarding -rounds 7 2>"$work/bench.log" || { cat "$work/bench.log" >&2; exit 1; }
+fi
 say "Done: every step gave what it should."
