@@ -20,8 +20,7 @@ func newNetwork(env *Env) *cobra.Command {
 
 func newNetworkCreate(env *Env) *cobra.Command {
 	var body api.CreateNetwork
-	var subnet, gateway string
-	var options, labels []string
+	var subnets, gateways, options, labels []string
 	c := &cobra.Command{
 		Use:   "create [flags] NAME",
 		Short: "Make a network and print its ID",
@@ -29,8 +28,15 @@ func newNetworkCreate(env *Env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			body.Name = args[0]
 			body.IPAM.Driver = "default"
-			if subnet != "" || gateway != "" {
-				body.IPAM.Config = []api.IPAMConfig{{Subnet: subnet, Gateway: gateway}}
+			var config api.IPAMConfig
+			if config.Subnet, err = single("--subnet", subnets); err != nil {
+				return err
+			}
+			if config.Gateway, err = single("--gateway", gateways); err != nil {
+				return err
+			}
+			if config != (api.IPAMConfig{}) {
+				body.IPAM.Config = []api.IPAMConfig{config}
 			}
 			body.Options, body.Labels = pairs(options), pairs(labels)
 			created, err := env.client().CreateNetwork(c.Context(), body)
@@ -43,13 +49,25 @@ func newNetworkCreate(env *Env) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&body.Driver, "driver", "d", "bridge", "driver; bridge is the only one")
-	f.StringVar(&subnet, "subnet", "", "subnet as ADDRESS/LENGTH; a free default pool without it")
-	f.StringVar(&gateway, "gateway", "", "the host's address in the subnet; its first one without it")
+	f.StringArrayVar(&subnets, "subnet", nil, "subnet as ADDRESS/LENGTH; a free default pool without it")
+	f.StringArrayVar(&gateways, "gateway", nil, "the host's address in the subnet; its first one without it")
 	f.BoolVar(&body.Internal, "internal", false, "no way to the outside")
 	f.StringVar(&body.AliasMode, "alias-mode", "vip", "what a --network-alias resolves to: vip, one address whose members take turns,\nor dnsrr, the members' addresses in another order each time")
 	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver: NAME=VALUE")
 	f.StringArrayVar(&labels, "label", nil, "label: NAME=VALUE")
 	return c
+}
+
+// single returns the value of a flag that Docker lets repeat, for IPv6 too; a
+// network has one here.
+func single(flag string, values []string) (string, error) {
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", fmt.Errorf("%s is given %d times, and a network has one subnet and one gateway: leave %s out, or make another network", flag, len(values), values[1])
 }
 
 func pairs(all []string) map[string]string {
@@ -78,18 +96,26 @@ var networkColumns = []cliformat.Column{
 func newNetworkList(env *Env) *cobra.Command {
 	var quiet, noTrunc bool
 	var format string
+	var filters []string
 	c := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List networks",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			wanted, err := parseFilter(filters, "name", "id", "driver")
+			if err != nil {
+				return err
+			}
 			networks, err := env.client().ListNetworks(c.Context())
 			if err != nil {
 				return err
 			}
 			rows := []networkRow{}
 			for _, n := range networks {
+				if !wanted.keeps(func(key, value string) bool { return networkMatches(n, key, value) }) {
+					continue
+				}
 				row := networkRow{n.ID, n.Name, n.Driver, n.Scope, n.Created.Format(time.RFC3339), n.Internal}
 				if !noTrunc {
 					row.ID = shortID(n.ID)
@@ -108,8 +134,19 @@ func newNetworkList(env *Env) *cobra.Command {
 	f := c.Flags()
 	f.BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
 	f.BoolVar(&noTrunc, "no-trunc", false, "whole IDs")
+	f.StringArrayVarP(&filters, "filter", "f", nil, "name=, id= or driver=")
 	f.StringVar(&format, "format", "", "table, json, or a Go template")
 	return c
+}
+
+func networkMatches(n api.Network, key, value string) bool {
+	switch key {
+	case "name":
+		return strings.Contains(n.Name, value)
+	case "id":
+		return strings.HasPrefix(n.ID, value)
+	}
+	return n.Driver == value
 }
 
 func newNetworkRemove(env *Env) *cobra.Command {

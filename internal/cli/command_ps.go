@@ -42,18 +42,20 @@ func newPs(env *Env) *cobra.Command {
 		Short:   "List containers",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			keep, err := psFilter(o.filters)
+			wanted, err := parseFilter(o.filters, "name", "id", "status", "network")
 			if err != nil {
 				return err
 			}
 			if o.latest {
 				o.last = 1
 			}
-			all, err := env.client().ListContainers(c.Context(), o.all || o.last > 0 || len(o.filters) > 0 && namesState(o.filters))
+			all, err := env.client().ListContainers(c.Context(), o.all || o.last > 0 || wanted["status"] != nil)
 			if err != nil {
 				return err
 			}
-			all = slices.DeleteFunc(all, func(s api.ContainerSummary) bool { return !keep(s) })
+			all = slices.DeleteFunc(all, func(s api.ContainerSummary) bool {
+				return !wanted.keeps(func(key, value string) bool { return psMatches(s, key, value) })
+			})
 			if o.last > 0 {
 				all = all[:min(o.last, len(all))]
 			}
@@ -69,33 +71,6 @@ func newPs(env *Env) *cobra.Command {
 	f.StringArrayVarP(&o.filters, "filter", "f", nil, "name=, id=, status= or network=")
 	f.StringVar(&o.format, "format", "", "table, json, or a Go template")
 	return c
-}
-
-// namesState reports whether a filter asks for a state, and so for containers
-// that do not run.
-func namesState(filters []string) bool {
-	return slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, "status=") })
-}
-
-// psFilter returns what all filters together let through; values of one key
-// are alternatives, as in Docker.
-func psFilter(filters []string) (func(api.ContainerSummary) bool, error) {
-	wanted := map[string][]string{}
-	for _, f := range filters {
-		key, value, ok := strings.Cut(f, "=")
-		if !ok || !slices.Contains([]string{"name", "id", "status", "network"}, key) {
-			return nil, fmt.Errorf("--filter %q is none of name=, id=, status= and network=", f)
-		}
-		wanted[key] = append(wanted[key], value)
-	}
-	return func(s api.ContainerSummary) bool {
-		for key, values := range wanted {
-			if !slices.ContainsFunc(values, func(value string) bool { return psMatches(s, key, value) }) {
-				return false
-			}
-		}
-		return true
-	}, nil
 }
 
 func psMatches(s api.ContainerSummary, key, value string) bool {

@@ -145,14 +145,19 @@ func environment(r Record, wishes []string) []string {
 }
 
 // startFailed notes why a container did not start and gives the error its exit
-// code.
+// code. What the command itself last ended with stays: the failure was not its own.
 func (m *Manager) startFailed(c *container, err error) error {
 	code := apierr.ExitDaemon
 	var start *shim.StartError
 	if errors.As(err, &start) {
 		code = start.Code
 	}
-	storeErr := m.update(c, func(r *Record) { r.ExitCode, r.Error = code, err.Error() })
+	storeErr := m.update(c, func(r *Record) {
+		if start != nil || r.State != Exited {
+			r.ExitCode = code
+		}
+		r.Error = err.Error()
+	})
 	if storeErr != nil {
 		m.Log.Error("note a failed start", "container", m.snapshot(c).Name, "error", storeErr)
 	}

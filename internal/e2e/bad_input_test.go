@@ -41,6 +41,8 @@ func TestBadNetworks(t *testing.T) {
 	l.OK("network", "create", "--subnet=172.20.0.0/16", "taken")
 	l.OK("run", "-d", "--name=net00", "--network=taken")
 	for _, b := range []badInput{
+		{"network create --subnet=10.1.0.0/24 --subnet=10.2.0.0/24 n", 1, "10.2.0.0/24"},
+		{"network create --subnet=10.1.0.0/24 --gateway=10.1.0.1 --gateway=10.1.0.2 n", 1, "10.1.0.2"},
 		{"network create --subnet=172.20.5.0/24 n", 1, "overlaps"},
 		{"network create --subnet=172.16.0.0/12 n", 1, "overlaps"},
 		{"network create --subnet=10.9.4.0/24 n", 1, "overlaps"},

@@ -183,3 +183,40 @@ func TestReferences(t *testing.T) {
 		t.Errorf("ps --format json: %q", got)
 	}
 }
+
+// TestFailedStartKeepsTheExitCode covers a container that ended by itself and
+// cannot come back: how it ended is still to be read.
+func TestFailedStartKeepsTheExitCode(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00", "-p", "8080:80", "sh", "-c", "exit 5")
+	l.OK("wait", "net00")
+	l.OK("run", "-d", "--name=net01", "-p", "8080:80")
+	if r := l.Sluice("start", "net00"); r.Code != 1 || !strings.Contains(r.Stderr, "8080") {
+		t.Errorf("start: %+v", r)
+	}
+	if got := inspect(l, "net00").State; got.ExitCode != 5 || got.Status != "exited" || !strings.Contains(got.Error, "8080") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNetworkFilters(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	id := l.OK("network", "create", "custom")
+	for flags, want := range map[string]string{
+		"":                                "bridge,custom,host,none",
+		"-f name=cust":                    "custom",
+		"-f driver=bridge":                "bridge,custom",
+		"-f driver=bridge -f name=host":   "",
+		"-f name=host --filter name=none": "host,none",
+		"--filter driver=null --filter driver=host": "host,none",
+		"-f id=" + id[:6]: "custom",
+	} {
+		args := append([]string{"network", "ls", "--format", "{{.Name}}"}, strings.Fields(flags)...)
+		if got := strings.ReplaceAll(l.OK(args...), "\n", ","); got != want {
+			t.Errorf("%s: %q, want %q", flags, got, want)
+		}
+	}
+	badInput{"network ls --filter label=x", 1, "driver="}.expect(t, l)
+}
