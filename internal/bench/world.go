@@ -34,6 +34,12 @@ type world struct {
 	clientMAC    net.HardwareAddr
 }
 
+// How long a datagram may take, and how often the first one is sent.
+const (
+	receiveTimeout = 200 * time.Millisecond
+	establishTries = 50
+)
+
 func newWorld(e *Env, name string) (*world, error) {
 	w := &world{
 		hostMAC:   net.HardwareAddr{2, 0, 0, 0, 0, 1},
@@ -128,7 +134,8 @@ func output(path string, cmd *exec.Cmd) (string, error) {
 
 // establish makes the client and a server at addr in the container exchange
 // datagrams through the published port: two each way, after which every
-// conntrack holds the flow as established.
+// conntrack holds the flow as established. A bridge forwards nothing before the
+// kernel has noticed that its port has a carrier, so the first is repeated.
 func (w *world) establish(container string) error {
 	server, err := listenUDP(container, &net.UDPAddr{Port: targetPort})
 	if err != nil {
@@ -140,20 +147,31 @@ func (w *world) establish(container string) error {
 		return err
 	}
 	defer client.Close()
-	for range 2 {
-		if _, err := client.WriteTo([]byte("request"), &net.UDPAddr{IP: net.ParseIP(hostAddr), Port: publishedPort}); err != nil {
-			return err
+	for range establishTries {
+		if err = exchange(client, server); err == nil {
+			return exchange(client, server)
 		}
-		if err := answer(server); err != nil {
-			return fmt.Errorf("the container's server: %w", err)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
 		}
-		from, err := receive(client)
-		if err != nil {
-			return fmt.Errorf("the client: %w", err)
-		}
-		if want := fmt.Sprintf("%s:%d", hostAddr, publishedPort); from.String() != want {
-			return fmt.Errorf("the client got its answer from %s and not from %s", from, want)
-		}
+	}
+	return err
+}
+
+// exchange sends one datagram each way.
+func exchange(client, server net.PacketConn) error {
+	if _, err := client.WriteTo([]byte("request"), &net.UDPAddr{IP: net.ParseIP(hostAddr), Port: publishedPort}); err != nil {
+		return err
+	}
+	if err := answer(server); err != nil {
+		return fmt.Errorf("the container's server: %w", err)
+	}
+	from, err := receive(client)
+	if err != nil {
+		return fmt.Errorf("the client: %w", err)
+	}
+	if want := fmt.Sprintf("%s:%d", hostAddr, publishedPort); from.String() != want {
+		return fmt.Errorf("the client got its answer from %s and not from %s", from, want)
 	}
 	return nil
 }
@@ -168,7 +186,7 @@ func answer(server net.PacketConn) error {
 }
 
 func receive(conn net.PacketConn) (net.Addr, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(receiveTimeout)); err != nil {
 		return nil, err
 	}
 	_, from, err := conn.ReadFrom(make([]byte, 64))
