@@ -88,8 +88,9 @@ func TestRequestsReachTheBackend(t *testing.T) {
 		{func() error { return client.KillContainer(ctx, "x", "SIG&HUP") }, []any{"kill", "x", "SIG&HUP"}},
 		{func() error { return client.RemoveContainer(ctx, "x", true) }, []any{"rm", "x", true}},
 		{func() error { _, err := client.ListContainers(ctx, true); return err }, []any{"ps", true}},
-		{func() error { return client.Logs(ctx, "x", LogOptions{Follow: true, Tail: 5}, io.Discard, io.Discard) },
-			[]any{"logs", "x", LogOptions{Follow: true, Tail: 5}}},
+		{func() error {
+			return client.Logs(ctx, "x", LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}, io.Discard, io.Discard)
+		}, []any{"logs", "x", LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}}},
 	} {
 		if err := test.call(); err != nil {
 			t.Errorf("%v: %v", test.want, err)

@@ -40,4 +40,6 @@ type LogOptions struct {
 	Follow     bool
 	Timestamps bool
 	Tail       int // last lines; negative for all
+	// Since and Until bound the entries' times; zero for no bound.
+	Since, Until time.Time
 }

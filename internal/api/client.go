@@ -178,6 +178,11 @@ func (c *Client) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 	if o.Tail >= 0 {
 		query.Set("tail", strconv.Itoa(o.Tail))
 	}
+	for name, bound := range map[string]time.Time{"since": o.Since, "until": o.Until} {
+		if !bound.IsZero() {
+			query.Set(name, bound.Format(time.RFC3339Nano))
+		}
+	}
 	reader, err := c.request(ctx, "GET", container(ref, "/logs?"+query.Encode()), nil)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/sluice-net/sluice/internal/apierr"
 )
@@ -36,6 +37,16 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 
 func logOptions(query url.Values) (LogOptions, error) {
 	o := LogOptions{Follow: query.Get("follow") == "true", Timestamps: query.Get("timestamps") == "true", Tail: -1}
+	for name, bound := range map[string]*time.Time{"since": &o.Since, "until": &o.Until} {
+		text := query.Get(name)
+		if text == "" {
+			continue
+		}
+		var err error
+		if *bound, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return o, apierr.BadParameter("%s=%q is not a time as in RFC 3339", name, text)
+		}
+	}
 	tail := query.Get("tail")
 	if tail == "" || tail == "all" {
 		return o, nil

@@ -91,27 +91,3 @@ func newWait(env *Env) *cobra.Command {
 		},
 	}
 }
-
-func newLogs(env *Env) *cobra.Command {
-	var o api.LogOptions
-	var tail string
-	c := &cobra.Command{
-		Use:   "logs CONTAINER",
-		Short: "Print what a container has said",
-		Args:  exactly(1, "one container"),
-		RunE: func(c *cobra.Command, args []string) error {
-			o.Tail = -1
-			if tail != "all" {
-				if _, err := fmt.Sscan(tail, &o.Tail); err != nil || o.Tail < 0 {
-					return fmt.Errorf("--tail %q is neither a number of lines nor all", tail)
-				}
-			}
-			return env.client().Logs(c.Context(), args[0], o, env.Stdout, env.Stderr)
-		},
-	}
-	f := c.Flags()
-	f.BoolVarP(&o.Follow, "follow", "f", false, "go on until the container ends")
-	f.BoolVarP(&o.Timestamps, "timestamps", "t", false, "put the time before each line")
-	f.StringVarP(&tail, "tail", "n", "all", "lines from the end")
-	return c
-}

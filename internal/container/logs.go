@@ -18,6 +18,8 @@ type LogOptions struct {
 	Follow     bool
 	Timestamps bool
 	Tail       int // last lines; negative for all
+	// Since and Until bound the entries' times; zero for no bound.
+	Since, Until time.Time
 }
 
 // logPoll is how often a followed log is looked at.
@@ -43,14 +45,14 @@ func (m *Manager) Logs(ctx context.Context, ref string, o LogOptions, stdout, st
 			return err
 		}
 	}
-	out := logPrinter{stdout: stdout, stderr: stderr, timestamps: o.Timestamps}
+	out := logPrinter{stdout: stdout, stderr: stderr, options: o}
 	reader := bufio.NewReader(file)
 	for {
 		done := m.doneOf(c) // before reading: what is written before the end is read
 		if err := out.copy(reader); err != nil {
 			return err
 		}
-		if !o.Follow || done == nil {
+		if !o.Follow || done == nil || !o.Until.IsZero() && time.Now().After(o.Until) {
 			return nil
 		}
 		select {
@@ -64,7 +66,7 @@ func (m *Manager) Logs(ctx context.Context, ref string, o LogOptions, stdout, st
 
 type logPrinter struct {
 	stdout, stderr io.Writer
-	timestamps     bool
+	options        LogOptions
 	partial        []byte // of an entry that is still being written
 }
 
@@ -87,16 +89,22 @@ func (p *logPrinter) copy(from *bufio.Reader) error {
 }
 
 func (p *logPrinter) print(line []byte) error {
-	var entry struct{ Log, Stream, Time string }
+	var entry struct {
+		Log, Stream string
+		Time        time.Time
+	}
 	if err := json.Unmarshal(line, &entry); err != nil {
 		return fmt.Errorf("read the log: %w", err)
+	}
+	if entry.Time.Before(p.options.Since) || !p.options.Until.IsZero() && entry.Time.After(p.options.Until) {
+		return nil
 	}
 	to := p.stdout
 	if entry.Stream == "stderr" {
 		to = p.stderr
 	}
-	if p.timestamps {
-		entry.Log = entry.Time + " " + entry.Log
+	if p.options.Timestamps {
+		entry.Log = entry.Time.Format(time.RFC3339Nano) + " " + entry.Log
 	}
 	_, err := io.WriteString(to, entry.Log)
 	return err

@@ -141,6 +141,33 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+func TestLogsOfATime(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00", "sh", "-c", "echo 1; sleep 0.2; echo 2; sleep 0.2; echo 3")
+	l.OK("wait", "net00")
+	var stamps []string
+	for line := range strings.Lines(l.OK("logs", "-t", "net00")) {
+		stamps = append(stamps, strings.Fields(line)[0])
+	}
+	if len(stamps) != 3 {
+		t.Fatalf("time stamps: %v", stamps)
+	}
+	for flags, want := range map[string]string{
+		"--since=" + stamps[1]:                           "2\n3\n",
+		"--until=" + stamps[1]:                           "1\n2\n",
+		"--since=" + stamps[1] + " --until=" + stamps[1]: "2\n",
+		"--since=10m":                                    "1\n2\n3\n",
+		"--until=10m":                                    "",
+		"--since=4102444800":                             "",
+		"--tail=2 --until=" + stamps[1]:                  "2\n",
+		"--follow --since=" + stamps[2]:                  "3\n",
+	} {
+		expectResult(t, flags, l.Sluice(slices.Concat([]string{"logs"}, strings.Fields(flags), []string{"net00"})...), lab.Result{Stdout: want})
+	}
+	badInput{"logs --since=yesterday net00", 1, "yesterday"}.expect(t, l)
+}
+
 // TestClosedOutput covers a client whose output nobody reads any more: it ends
 // as a local command would, and its command goes on.
 func TestClosedOutput(t *testing.T) {
