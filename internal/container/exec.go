@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sluice-net/sluice/internal/api"
@@ -45,7 +46,7 @@ func (m *Manager) Exec(ref string, request api.Exec) (socket string, err error) 
 	err = shim.Launch(m.Shim, m.Dirs.Shim(name), shim.Config{
 		ID:           name,
 		Args:         request.Cmd,
-		Env:          mergeEnv(environment(r, r.Config.Env), request.Env),
+		Env:          environment(r, slices.Concat(m.linkVariables(r), r.Config.Env, request.Env)),
 		Dir:          dir,
 		Target:       r.Pid,
 		Capabilities: mask,

@@ -31,8 +31,10 @@ func setHostsLine(content []byte, names string, addr netip.Addr) []byte {
 }
 
 // editFile changes a small file in place, because containers have it bound. It
-// is written at once, and a shorter one is filled up with empty lines before it
-// is cut: who reads meanwhile sees whole lines.
+// is written over at once, and a shorter one is filled up with empty lines
+// before it is cut: who reads meanwhile never finds it empty or with a tail of
+// before, and lines ahead of the change are always whole. More cannot be had:
+// the kernel lets a read meet a write half way.
 func editFile(path string, change func([]byte) []byte) error {
 	old, err := os.ReadFile(path)
 	if err != nil {

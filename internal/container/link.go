@@ -1,7 +1,9 @@
 package container
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -121,12 +123,7 @@ func (m *Manager) followAddress(sandbox string) {
 // A container that has no address has no line: whoever has the address now is
 // not who was meant.
 func (m *Manager) refreshHosts(r Record) error {
-	m.hosts.Lock()
-	defer m.hosts.Unlock()
-	if !m.sandboxes.lives(r.Sandbox) {
-		return nil
-	}
-	return editFile(filesOf(m.Dirs, r.Sandbox).hosts(), func(content []byte) []byte {
+	return m.editHosts(r, func(content []byte) []byte {
 		for _, link := range r.Links {
 			if target := m.record(link.Target); target != nil {
 				content = setHostsLine(content, hostsNames(*target, link), m.EndpointOf(*target).Address)
@@ -134,4 +131,30 @@ func (m *Manager) refreshHosts(r Record) error {
 		}
 		return content
 	})
+}
+
+// unlink takes the lines of a container that was removed out of hosts files.
+func (m *Manager) unlink(removed Record) error {
+	var errs []error
+	for _, r := range m.List() {
+		for _, link := range r.Links {
+			if link.Target != removed.ID {
+				continue
+			}
+			errs = append(errs, m.editHosts(r, func(content []byte) []byte {
+				return setHostsLine(content, hostsNames(removed, link), netip.Addr{})
+			}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// editHosts changes the hosts file of a container's sandbox, if that is there.
+func (m *Manager) editHosts(r Record, change func([]byte) []byte) error {
+	m.hosts.Lock()
+	defer m.hosts.Unlock()
+	if !m.sandboxes.lives(r.Sandbox) {
+		return nil
+	}
+	return editFile(filesOf(m.Dirs, r.Sandbox).hosts(), change)
 }

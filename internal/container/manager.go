@@ -20,6 +20,7 @@ type Engine interface {
 	Network(ref string) (engine.Network, error)
 	CreateEndpoint(ctx context.Context, req engine.EndpointRequest) (engine.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id string) error
+	RenameEndpoint(id, owner string, names []string) error
 	DrainEndpoint(id string, drain bool) error
 	Endpoint(id string) (engine.Endpoint, error)
 	Endpoints(networkID string) []engine.Endpoint

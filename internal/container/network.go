@@ -94,9 +94,32 @@ func (m *Manager) endpointRequest(r Record, network engine.Network) engine.Endpo
 		Ports:     r.Ports,
 	}
 	if named(network) {
-		req.Names, req.Aliases = []string{r.Name, r.ShortID()}, r.Config.Aliases
+		req.Names, req.Aliases = namesOf(r), r.Config.Aliases
 	}
 	return req
+}
+
+// namesOf are the names that a container has for itself.
+func namesOf(r Record) []string { return []string{r.Name, r.ShortID()} }
+
+// handOver names an endpoint after another container that runs in its sandbox,
+// when the one that it was named after is removed: its name is free from now on.
+func (m *Manager) handOver(removed Record) error {
+	endpoint := m.EndpointOf(removed)
+	if endpoint.ID == "" || endpoint.Owner != removed.Name {
+		return nil
+	}
+	for _, heir := range m.List() {
+		if heir.Sandbox != removed.Sandbox || heir.State != Running {
+			continue
+		}
+		var names []string
+		if len(endpoint.Names) > 0 {
+			names = namesOf(heir)
+		}
+		return m.Engine.RenameEndpoint(endpoint.ID, heir.Name, names)
+	}
+	return nil
 }
 
 // removeSandbox takes a sandbox away. Its endpoint's ID is "" if it has none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluice-net/sluice/internal/apierr"
@@ -108,7 +109,7 @@ func (m *Manager) shimConfig(r Record) (shim.Config, error) {
 	config := shim.Config{
 		ID:           r.ID,
 		Args:         r.Config.Cmd,
-		Env:          environment(r, r.Config.Env),
+		Env:          environment(r, slices.Concat(m.linkVariables(r), r.Config.Env)),
 		Dir:          r.Config.WorkingDir,
 		Rootfs:       r.Config.HostConfig.Rootfs,
 		Capabilities: mask,

@@ -119,6 +119,7 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 // forget removes a container that does not run; c.verb is held. Its files stay
 // while others use its sandbox, which has them bound.
 func (m *Manager) forget(c *container, id string) error {
+	r := m.snapshot(c)
 	if err := m.Store.Delete(bucket, id); err != nil {
 		return err
 	}
@@ -126,8 +127,9 @@ func (m *Manager) forget(c *container, id string) error {
 	delete(m.containers, id)
 	c.gone = true
 	m.mu.Unlock()
+	err := errors.Join(m.handOver(r), m.unlink(r))
 	if m.sandboxes.lives(id) {
-		return os.RemoveAll(filesOf(m.Dirs, id).log())
+		return errors.Join(err, os.RemoveAll(filesOf(m.Dirs, id).log()))
 	}
-	return os.RemoveAll(m.Dirs.Container(id))
+	return errors.Join(err, os.RemoveAll(m.Dirs.Container(id)))
 }

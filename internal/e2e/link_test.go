@@ -104,8 +104,24 @@ func TestRow12LinkToSharedSandbox(t *testing.T) {
 	l.OK("start", "origin")
 	l.OK("kill", "db00")
 	expectHosts(l, "web00", "172.17.0.2", fmt.Sprintf("db %s db00", origin))
-	l.OK("kill", "origin")
+	l.OK("rm", "db00")
 	expectHosts(l, "web00", "", fmt.Sprintf("db %s db00", origin))
+}
+
+// TestRow12Variables looks at the environment that Docker's links have.
+func TestRow12Variables(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=db00", "-e", "MODE=fast", "-p", "5432:5432")
+	l.OK("run", "-d", "--name=web00", "--link=db00:db")
+	env := strings.Split(l.OK("exec", "web00", "env"), "\n")
+	for _, want := range []string{
+		"DB_PORT=tcp://172.17.0.2:5432", "DB_PORT_5432_TCP_ADDR=172.17.0.2", "DB_PORT_5432_TCP_PORT=5432", "DB_NAME=/web00/db", "DB_ENV_MODE=fast",
+	} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%s is not in %q", want, env)
+		}
+	}
 }
 
 // TestRow12PrivateAlias links in a network that the user made, where the other

@@ -150,6 +150,14 @@ func TestRow11Removal(t *testing.T) {
 		t.Error("--rm did not remove origin")
 	}
 	greeting(l.Client, lab.HostAddr+":8080")
+	if rule := natRule(l, "publish", "other"); rule.Ports != "8080" {
+		t.Errorf("the rule of what is left of origin: %+v", rule)
+	}
+	l.OK("run", "-d", "--name=origin", "--net=custom") // the name is free, the address is not
+	if got := addressOf(l, "origin", "custom"); got != "172.20.0.3" {
+		t.Errorf("the new origin has %s", got)
+	}
+	l.OK("rm", "-f", "origin")
 	expectLine(t, "network rm", l.Sluice("network", "rm", "custom"), 1, "active endpoints")
 	l.OK("rm", "-f", "other")
 	expectUnreached(t, l.Client, lab.HostAddr+":8080")

@@ -106,6 +106,19 @@ func (e *Engine) freeHostDevice() (string, error) {
 	}
 }
 
+// RenameEndpoint gives an endpoint another owner and other names. It is no
+// error when there is none.
+func (e *Engine) RenameEndpoint(id, owner string, names []string) error {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	ep, err := e.registry.findEndpoint(id)
+	if err != nil {
+		return nil
+	}
+	ep.Owner, ep.Names = owner, names
+	return e.registry.updateEndpoint(ep)
+}
+
 // DeleteEndpoint takes an endpoint away and gives its address back. It is no
 // error when there is none.
 func (e *Engine) DeleteEndpoint(_ context.Context, id string) error {
