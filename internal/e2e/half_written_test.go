@@ -43,6 +43,14 @@ func powerCut(l *lab.Lab) {
 			l.Fatal(err)
 		}
 	}
+	// Containers of other tests may have a copy of the mount, which would keep
+	// the pins, and the programs attached.
+	pins := must(filepath.Glob(filepath.Join(l.Root, "bpf", "*")))
+	for _, pin := range pins {
+		if err := os.RemoveAll(pin); err != nil {
+			l.Fatal(err)
+		}
+	}
 	if err := unix.Unmount(filepath.Join(l.Root, "bpf"), unix.MNT_DETACH); err != nil {
 		l.Fatal(err)
 	}
