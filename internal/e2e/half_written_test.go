@@ -45,7 +45,7 @@ func powerCut(l *lab.Lab) {
 	}
 	// Containers of other tests may have a copy of the mount, which would keep
 	// the pins, and the programs attached.
-	pins := must(filepath.Glob(filepath.Join(l.Root, "bpf", "*")))
+	pins := must(filepath.Glob(filepath.Join(l.Root, "bpf", "v*")))
 	for _, pin := range pins {
 		if err := os.RemoveAll(pin); err != nil {
 			l.Fatal(err)
