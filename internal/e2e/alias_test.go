@@ -88,9 +88,11 @@ func TestRow13AliasRoundRobin(t *testing.T) {
 	t.Parallel()
 	l := aliasLab(t, 3)
 	addr := net.JoinHostPort(vip(l, "rr"), "80")
+	expectTurn(t, "TCP from a container, by name", 3, func() string { return inside(l, "client", "tcp-ask", "rr:80") })
 	expectTurn(t, "TCP from a container", 3, func() string { return inside(l, "client", "tcp-ask", addr) })
 	expectTurn(t, "UDP from a container", 3, func() string { return inside(l, "client", "udp-ask", addr, "who?") })
 	expectTurn(t, "TCP from a member", 3, func() string { return inside(l, "m0", "tcp-ask", addr) })
+	expectTurn(t, "UDP from a member, by name", 3, func() string { return inside(l, "m2", "udp-ask", "RR.custombridge:80", "who?") })
 	expectTurn(t, "UDP from a member", 3, func() string { return inside(l, "m1", "udp-ask", addr, "who?") })
 	expectTurn(t, "TCP from the host", 3, func() string { return greeting(l.Host, addr) })
 	expectTurn(t, "UDP from the host", 3, func() string { return datagram(l.Host, addr, "who?") })
@@ -98,7 +100,7 @@ func TestRow13AliasRoundRobin(t *testing.T) {
 	before := natRule(l, "alias", "rr").Packets
 	for _, from := range []string{"client", "m0"} {
 		for range 3 {
-			if out := l.OK("exec", from, "busybox", "ping", "-c", "1", "-W", "5", vip(l, "rr")); !strings.Contains(out, "1 packets received") {
+			if out := l.OK("exec", from, "busybox", "ping", "-c", "1", "-W", "5", "rr"); !strings.Contains(out, "1 packets received") {
 				t.Errorf("ping from %s: %s", from, out)
 			}
 		}
