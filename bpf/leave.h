@@ -68,6 +68,8 @@ static __always_inline void report_drop(struct __sk_buff *skb, struct packet *p,
 	event->hook = hook;
 	if (captured > EVENT_BYTES)
 		captured = EVENT_BYTES;
+	/* One register for what is compared and what is passed, or Linux 6.1 forgets the bound. */
+	asm volatile("" : "+r"(captured));
 	if (captured && !bpf_skb_load_bytes(skb, 0, event->data, captured))
 		event->captured = captured;
 	bpf_ringbuf_submit(event, 0);

@@ -14,6 +14,8 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mount --make-rshared /
+# What containers on the host's files have mounted over must be there.
+touch /etc/hosts /etc/hostname /etc/resolv.conf
 ip link set lo up
 for module in /modules/*; do
 	insmod "$module" || echo "insmod $module failed"

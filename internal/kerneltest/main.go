@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -74,37 +76,60 @@ func run(o options, series []string) error {
 			suites[i].run = o.run
 		}
 	}
-	failed := 0
+	// One after the other: apt-get is not made for company.
+	machines := map[string]machine{}
 	for _, s := range series {
-		if err := runKernel(o, s, built); err != nil {
-			fmt.Printf("%s: %v\n", s, err)
-			failed++
+		m, err := prepare(o, s, built)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
+		machines[s] = m
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d kernels failed", failed, len(series))
+	if o.shell {
+		return machines[series[0]].shell()
+	}
+	return runAll(o, machines)
+}
+
+// runAll runs the kernels side by side: a test leaves most of a CPU idle.
+func runAll(o options, machines map[string]machine) error {
+	var failed atomic.Int32
+	var running sync.WaitGroup
+	for s, m := range machines {
+		running.Go(func() {
+			if err := runKernel(o, s, m); err != nil {
+				fmt.Printf("%s: %v\n", s, err)
+				failed.Add(1)
+			}
+		})
+	}
+	running.Wait()
+	if n := failed.Load(); n > 0 {
+		return fmt.Errorf("%d of %d kernels failed", n, len(machines))
 	}
 	return nil
 }
 
-func runKernel(o options, series, built string) error {
+// prepare fetches a kernel and makes the image that it boots from.
+func prepare(o options, series, built string) (machine, error) {
 	k, err := fetchKernel(o.cache, series)
 	if err != nil {
-		return err
+		return machine{}, err
 	}
+	fmt.Printf("%s: %s %s\n", series, k.pkg, k.version)
 	m := machine{kernel: k.vmlinuz, initrd: filepath.Join(o.cache, series+".cpio"), console: filepath.Join(o.cache, series+".console")}
 	if err := writeImage(m.initrd, k, built); err != nil {
-		return fmt.Errorf("make the image: %w", err)
+		return m, fmt.Errorf("make the image: %w", err)
 	}
-	if o.shell {
-		return m.shell()
-	}
+	return m, nil
+}
+
+func runKernel(o options, series string, m machine) error {
 	log, err := os.Create(filepath.Join(o.cache, series+".log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	fmt.Printf("%s: %s %s\n", series, k.pkg, k.version)
 	ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
 	defer cancel()
 	began := time.Now()
