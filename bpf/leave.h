@@ -52,10 +52,24 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p,
 	return VERDICT_REDIRECT;
 }
 
+/*
+ * capture copies the packet's first bytes. Linux 6.1 learns nothing from "not
+ * 0", and clang would make one comparison of two, of another register: so each
+ * bound is compared by itself, of a value that clang knows nothing of.
+ */
+static __always_inline bool capture(struct __sk_buff *skb, struct drop_event *event, __u32 size)
+{
+	asm volatile("" : "+r"(size));
+	if ((__s32)size <= 0)
+		return false;
+	asm volatile("" : "+r"(size));
+	return size <= EVENT_BYTES && !bpf_skb_load_bytes(skb, 0, event->data, size);
+}
+
 static __always_inline void report_drop(struct __sk_buff *skb, struct packet *p, enum hook hook)
 {
 	struct drop_event *event;
-	__u32 captured = skb->len;
+	__u32 captured = skb->len < EVENT_BYTES ? skb->len : EVENT_BYTES;
 
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)
@@ -66,11 +80,7 @@ static __always_inline void report_drop(struct __sk_buff *skb, struct packet *p,
 	event->length = skb->len;
 	event->reason = p->drop;
 	event->hook = hook;
-	if (captured > EVENT_BYTES)
-		captured = EVENT_BYTES;
-	/* One register for what is compared and what is passed, or Linux 6.1 forgets the bound. */
-	asm volatile("" : "+r"(captured));
-	if (captured && !bpf_skb_load_bytes(skb, 0, event->data, captured))
+	if (capture(skb, event, captured))
 		event->captured = captured;
 	bpf_ringbuf_submit(event, 0);
 }
