@@ -7,6 +7,7 @@
  */
 #include "alias.h"
 #include "ipv6.h"
+#include "publish.h"
 
 struct sender {
 	__u32 index;

@@ -9,18 +9,24 @@
 
 /*
  * carry4 translates a packet of a flow, or with `quote` an error about one of
- * the other half's, and sends it where the flow leads.
+ * the other half's, and sends it where the flow leads. Like every function that
+ * is not inlined, it is one so that the verifier follows it once, and not from
+ * each of the ways that lead to it.
  */
-static __always_inline int carry4(struct __sk_buff *skb, struct packet *p, const struct flow4 *flow, const struct quote *quote)
+__noinline int carry4(struct __sk_buff *skb, struct packet *p, const struct flow4 *flow, const struct quote *quote)
 {
-	__u8 target = flow->head.target;
-	__u32 index = target == TARGET_PEER ? flow->head.peer : flow->head.endpoint;
-	__u8 hops = flow->head.hops;
 	struct endpoint *endpoint = NULL;
 	struct bpf_fib_lookup fib;
-	__u32 rule = flow->head.rule;
+	__u32 index, rule;
+	__u8 target, hops;
 	__u16 reason;
 
+	if (!p || !flow)
+		return VERDICT_DROP;
+	target = flow->head.target;
+	index = target == TARGET_PEER ? flow->head.peer : flow->head.endpoint;
+	hops = flow->head.hops;
+	rule = flow->head.rule;
 	if (p->fragment && !p->later && !quote)
 		first_fragment4(p);
 	if (hops && p->ttl <= hops)
@@ -55,8 +61,7 @@ static __always_inline int follow4(struct __sk_buff *skb, struct packet *p, cons
 
 /*
  * error4 carries an ICMP error about a packet of a flow, NO_VERDICT when it is
- * about none. Like every function that is not inlined, it is one so that the
- * verifier follows it once, and not from each of the ways that lead to it.
+ * about none.
  */
 __noinline int error4(struct __sk_buff *skb, struct packet *p)
 {

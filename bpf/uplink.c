@@ -4,8 +4,8 @@
  * published port; an address of a container network, which nobody outside may
  * reach; everything else is the host's own and passes on.
  */
-#include "open.h"
 #include "ipv6.h"
+#include "publish.h"
 
 static __always_inline bool address_of_host(__be32 addr)
 {
