@@ -22,7 +22,7 @@ static __always_inline int uplink_ipv6(struct __sk_buff *skb, struct packet *p)
 
 	if (!ip)
 		return VERDICT_PASS;
-	__builtin_memcpy(key.addr, ip->dst, sizeof(key.addr));
+	__builtin_memcpy(&key.addr, ip->dst, sizeof(key.addr));
 	if (bpf_map_lookup_elem(&subnets6, &key))
 		return drop(p, REASON_UNPUBLISHED);
 	return VERDICT_PASS;

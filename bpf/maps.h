@@ -26,13 +26,15 @@
 
 /* Conntrack. The loader sets the sizes. */
 MAP(flows4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
-MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 1024);
+MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);
 
 /* Packets whose first fragment has been seen. */
 MAP(fragments4, BPF_MAP_TYPE_LRU_HASH, struct fragment_key4, struct fragment, 8192);
+MAP(fragments6, BPF_MAP_TYPE_LRU_HASH, struct fragment_key6, struct fragment, 8192);
 
 /* Halves that a program is about to insert; see scratch4 in conntrack.h. */
 MAP(scratch_flows4, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow4, SCRATCH_FLOWS);
+MAP(scratch_flows6, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow6, SCRATCH_FLOWS);
 
 /* By index; index 0 is nobody. */
 MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS);
@@ -42,9 +44,11 @@ MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, MAX_RULES);
 /* To an endpoint's index: from its veth, from its address. */
 MAP_UNALLOCATED(devices, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_ENDPOINTS);
 MAP_UNALLOCATED(endpoints4, BPF_MAP_TYPE_HASH, __be32, __u32, MAX_ENDPOINTS);
+MAP_UNALLOCATED(endpoints6, BPF_MAP_TYPE_HASH, struct addr6, __u32, MAX_ENDPOINTS);
 
 /* An alias's address to its members; where each alias is in its turn. */
 MAP_UNALLOCATED(vips4, BPF_MAP_TYPE_HASH, __be32, struct vip, MAX_ALIASES);
+MAP_UNALLOCATED(vips6, BPF_MAP_TYPE_HASH, struct addr6, struct vip, MAX_ALIASES);
 MAP(alias_turns, BPF_MAP_TYPE_ARRAY, __u32, struct turns, MAX_ALIASES);
 
 /* Port, in host byte order, to the index of the first rule on it. */
@@ -52,6 +56,7 @@ MAP(ports_tcp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);
 MAP(ports_udp, BPF_MAP_TYPE_ARRAY, __u32, __u32, 65536);
 
 MAP_UNALLOCATED(host_addrs4, BPF_MAP_TYPE_HASH, __be32, struct host_addr, 4096);
+MAP_UNALLOCATED(host_addrs6, BPF_MAP_TYPE_HASH, struct addr6, struct host_addr, 4096);
 MAP_UNALLOCATED(uplinks, BPF_MAP_TYPE_HASH, __u32, struct uplink, 1024);
 
 /* Prefix to a network's index. */

@@ -28,6 +28,11 @@
 #define ZONE_OUTSIDE 0
 #define ZONE_HOST 0xffff
 
+/* Aligned as clang has to know it, or it would copy byte by byte. */
+struct addr6 {
+	__u8 bytes[16];
+} __attribute__((aligned(4)));
+
 /*
  * A flow has two halves, one per direction, each keyed by what a packet of that
  * direction looks like before translation.
@@ -43,8 +48,8 @@ struct flow_key4 {
 };
 
 struct flow_key6 {
-	__u8 src[16];
-	__u8 dst[16];
+	struct addr6 src;
+	struct addr6 dst;
 	__be16 sport;
 	__be16 dport;
 	__u16 zone;
@@ -52,7 +57,7 @@ struct flow_key6 {
 	__u8 echo_reply;
 };
 
-/* Slots of scratch_flows4. */
+/* Slots of scratch_flows4 and scratch_flows6. */
 #define SCRATCH_OPENING 0 /* the forward half of the flow that a packet opens */
 #define SCRATCH_OTHER 1   /* the other half of a flow */
 #define SCRATCH_FLOWS 2
@@ -65,6 +70,16 @@ struct fragment_key4 {
 	__u16 zone;
 	__u8 protocol;
 	__u8 reserved[3];
+};
+
+/* Of IPv6: the identification is of the fragment header, RFC 8200 4.5. */
+struct fragment_key6 {
+	struct addr6 src;
+	struct addr6 dst;
+	__be32 id;
+	__u16 zone;
+	__u8 protocol;
+	__u8 reserved;
 };
 
 /* What the first fragment has said of the ports: those of its flow's key. */
@@ -128,8 +143,8 @@ struct flow4 {
 
 struct flow6 {
 	struct flow_head head;
-	__u8 src[16];
-	__u8 dst[16];
+	struct addr6 src;
+	struct addr6 dst;
 	__be16 sport;
 	__be16 dport;
 	__u8 reserved[8];
@@ -142,7 +157,7 @@ struct endpoint {
 	__u32 generation;
 	__u32 ifindex; /* of the host side of its veth */
 	__be32 addr4;
-	__u8 addr6[16];
+	struct addr6 addr6;
 	__u8 mac[6];
 	__u16 network;
 	__u8 flags;
@@ -155,9 +170,9 @@ struct network {
 	__be32 subnet4;
 	__be32 mask4;
 	__be32 gateway4;
-	__u8 subnet6[16];
-	__u8 mask6[16];
-	__u8 gateway6[16];
+	struct addr6 subnet6;
+	struct addr6 mask6;
+	struct addr6 gateway6;
 	__u8 mac[6]; /* of its bridge */
 	__u8 reserved[2];
 };
@@ -172,7 +187,7 @@ struct rule {
 	__u32 endpoint;
 	__u32 policy; /* 0: open */
 	__be32 addr4; /* host address; 0 for every one */
-	__u8 addr6[16];
+	struct addr6 addr6;
 	__u16 first; /* host ports, host byte order */
 	__u16 last;
 	__u16 target; /* the endpoint's port for `first`, host byte order */
@@ -213,7 +228,7 @@ struct host_addr {
 
 struct uplink {
 	__be32 addr4; /* masquerade source when the route prefers none */
-	__u8 addr6[16];
+	struct addr6 addr6;
 };
 
 struct subnet_key4 {
@@ -223,7 +238,7 @@ struct subnet_key4 {
 
 struct subnet_key6 {
 	__u32 prefix_len;
-	__u8 addr[16];
+	struct addr6 addr;
 };
 
 /* What a host process asked for, by its socket and by what it got instead. */

@@ -109,7 +109,7 @@ func TestClsactAttachAndDetach(t *testing.T) {
 // wantNoMarks wants nothing that says a qdisc is ours.
 func (h *host) wantNoMarks() {
 	h.t.Helper()
-	marks, err := os.ReadDir(filepath.Join(h.root, "v1", "qdiscs"))
+	marks, err := os.ReadDir(filepath.Join(loader.PinsDir(h.root), "qdiscs"))
 	must(h.t, err)
 	equal(h.t, "marks of qdiscs", len(marks), 0)
 }

@@ -81,7 +81,7 @@ func (h *host) rename(from, to string) {
 // pins are the names of the pinned links.
 func (h *host) pins() (names []string) {
 	h.t.Helper()
-	entries, err := os.ReadDir(filepath.Join(h.root, "v1", "links"))
+	entries, err := os.ReadDir(filepath.Join(loader.PinsDir(h.root), "links"))
 	must(h.t, err)
 	for _, entry := range entries {
 		names = append(names, entry.Name())

@@ -8,7 +8,7 @@ import (
 
 // Layout is the version of the pinned maps' keys and values (bpf/types.h). It
 // is raised with every change to them.
-const Layout = 1
+const Layout = 2
 
 // pins names the paths below an instance's bpffs. It does no I/O.
 type pins struct{ root string }
@@ -33,3 +33,6 @@ func (p pins) qdisc(device string) string {
 func undotted(name string) string { return strings.ReplaceAll(name, ".", "%2E") }
 
 func dotted(name string) string { return strings.ReplaceAll(name, "%2E", ".") }
+
+// PinsDir is the directory of an instance's bpffs that has this layout's pins.
+func PinsDir(root string) string { return pins{root}.layout() }

@@ -22,11 +22,14 @@ const (
 	bridgeMapDropCounts            = "drop_counts"
 	bridgeMapEndpoints             = "endpoints"
 	bridgeMapEndpoints4            = "endpoints4"
+	bridgeMapEndpoints6            = "endpoints6"
 	bridgeMapEvents                = "events"
 	bridgeMapFlows4                = "flows4"
 	bridgeMapFlows6                = "flows6"
 	bridgeMapFragments4            = "fragments4"
+	bridgeMapFragments6            = "fragments6"
 	bridgeMapHostAddrs4            = "host_addrs4"
+	bridgeMapHostAddrs6            = "host_addrs6"
 	bridgeMapNetworks              = "networks"
 	bridgeMapPacketCounts          = "packet_counts"
 	bridgeMapPortsTcp              = "ports_tcp"
@@ -34,12 +37,14 @@ const (
 	bridgeMapRuleCounts            = "rule_counts"
 	bridgeMapRules                 = "rules"
 	bridgeMapScratchFlows4         = "scratch_flows4"
+	bridgeMapScratchFlows6         = "scratch_flows6"
 	bridgeMapSnatCursors           = "snat_cursors"
 	bridgeMapSocketOrigins         = "socket_origins"
 	bridgeMapSubnets4              = "subnets4"
 	bridgeMapSubnets6              = "subnets6"
 	bridgeMapUplinks               = "uplinks"
 	bridgeMapVips4                 = "vips4"
+	bridgeMapVips6                 = "vips6"
 	bridgeProgBridgeEgress         = "bridge_egress"
 	bridgeVarDryRun                = "dry_run"
 	bridgeVarFibIfindex            = "fib_ifindex"
@@ -114,11 +119,14 @@ type bridgeMapSpecs struct {
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
 	Endpoints4    *ebpf.MapSpec `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
+	Fragments6    *ebpf.MapSpec `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
@@ -126,12 +134,14 @@ type bridgeMapSpecs struct {
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.MapSpec `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
 }
 
 // bridgeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -182,11 +192,14 @@ type bridgeMaps struct {
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
 	Endpoints4    *ebpf.Map `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.Map `ebpf:"endpoints6"`
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
 	Fragments4    *ebpf.Map `ebpf:"fragments4"`
+	Fragments6    *ebpf.Map `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
@@ -194,12 +207,14 @@ type bridgeMaps struct {
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.Map `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
+	Vips6         *ebpf.Map `ebpf:"vips6"`
 }
 
 func (m *bridgeMaps) Close() error {
@@ -210,11 +225,14 @@ func (m *bridgeMaps) Close() error {
 		m.DropCounts,
 		m.Endpoints,
 		m.Endpoints4,
+		m.Endpoints6,
 		m.Events,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
+		m.Fragments6,
 		m.HostAddrs4,
+		m.HostAddrs6,
 		m.Networks,
 		m.PacketCounts,
 		m.PortsTcp,
@@ -222,12 +240,14 @@ func (m *bridgeMaps) Close() error {
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,
+		m.ScratchFlows6,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
 		m.Vips4,
+		m.Vips6,
 	)
 }
 

@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type layoutAddr6 struct {
+	_     structs.HostLayout
+	Bytes [16]uint8
+}
+
 type layoutDropEvent struct {
 	_        structs.HostLayout
 	Time     uint64
@@ -30,7 +35,7 @@ type layoutEndpoint struct {
 	Generation uint32
 	Ifindex    uint32
 	Addr4      uint32
-	Addr6      [16]uint8
+	Addr6      layoutAddr6
 	Mac        [6]uint8
 	Network    uint16
 	Flags      uint8
@@ -50,8 +55,8 @@ type layoutFlow4 struct {
 type layoutFlow6 struct {
 	_        structs.HostLayout
 	Head     layoutFlowHead
-	Src      [16]uint8
-	Dst      [16]uint8
+	Src      layoutAddr6
+	Dst      layoutAddr6
 	Sport    uint16
 	Dport    uint16
 	Reserved [8]uint8
@@ -90,8 +95,8 @@ type layoutFlowKey4 struct {
 
 type layoutFlowKey6 struct {
 	_         structs.HostLayout
-	Src       [16]uint8
-	Dst       [16]uint8
+	Src       layoutAddr6
+	Dst       layoutAddr6
 	Sport     uint16
 	Dport     uint16
 	Zone      uint16
@@ -127,6 +132,16 @@ type layoutFragmentKey4 struct {
 	Reserved [3]uint8
 }
 
+type layoutFragmentKey6 struct {
+	_        structs.HostLayout
+	Src      layoutAddr6
+	Dst      layoutAddr6
+	Id       uint32
+	Zone     uint16
+	Protocol uint8
+	Reserved uint8
+}
+
 type layoutHook uint32
 
 const (
@@ -151,9 +166,9 @@ type layoutNetwork struct {
 	Subnet4  uint32
 	Mask4    uint32
 	Gateway4 uint32
-	Subnet6  [16]uint8
-	Mask6    [16]uint8
-	Gateway6 [16]uint8
+	Subnet6  layoutAddr6
+	Mask6    layoutAddr6
+	Gateway6 layoutAddr6
 	Mac      [6]uint8
 	Reserved [2]uint8
 }
@@ -165,7 +180,7 @@ type layoutRule struct {
 	Endpoint   uint32
 	Policy     uint32
 	Addr4      uint32
-	Addr6      [16]uint8
+	Addr6      layoutAddr6
 	First      uint16
 	Last       uint16
 	Target     uint16
@@ -209,7 +224,7 @@ type layoutSubnetKey4 struct {
 type layoutSubnetKey6 struct {
 	_         structs.HostLayout
 	PrefixLen uint32
-	Addr      [16]uint8
+	Addr      layoutAddr6
 }
 
 type layoutTurns struct {
@@ -221,7 +236,7 @@ type layoutTurns struct {
 type layoutUplink struct {
 	_     structs.HostLayout
 	Addr4 uint32
-	Addr6 [16]uint8
+	Addr6 layoutAddr6
 }
 
 type layoutVerdict uint32
@@ -252,11 +267,14 @@ const (
 	layoutMapDropCounts    = "drop_counts"
 	layoutMapEndpoints     = "endpoints"
 	layoutMapEndpoints4    = "endpoints4"
+	layoutMapEndpoints6    = "endpoints6"
 	layoutMapEvents        = "events"
 	layoutMapFlows4        = "flows4"
 	layoutMapFlows6        = "flows6"
 	layoutMapFragments4    = "fragments4"
+	layoutMapFragments6    = "fragments6"
 	layoutMapHostAddrs4    = "host_addrs4"
+	layoutMapHostAddrs6    = "host_addrs6"
 	layoutMapNetworks      = "networks"
 	layoutMapPacketCounts  = "packet_counts"
 	layoutMapPortsTcp      = "ports_tcp"
@@ -264,12 +282,14 @@ const (
 	layoutMapRuleCounts    = "rule_counts"
 	layoutMapRules         = "rules"
 	layoutMapScratchFlows4 = "scratch_flows4"
+	layoutMapScratchFlows6 = "scratch_flows6"
 	layoutMapSnatCursors   = "snat_cursors"
 	layoutMapSocketOrigins = "socket_origins"
 	layoutMapSubnets4      = "subnets4"
 	layoutMapSubnets6      = "subnets6"
 	layoutMapUplinks       = "uplinks"
 	layoutMapVips4         = "vips4"
+	layoutMapVips6         = "vips6"
 	layoutVarEventType     = "event_type"
 	layoutVarFlowHeadType  = "flow_head_type"
 	layoutVarHookType      = "hook_type"
@@ -331,11 +351,14 @@ type layoutMapSpecs struct {
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
 	Endpoints4    *ebpf.MapSpec `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
+	Fragments6    *ebpf.MapSpec `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
@@ -343,12 +366,14 @@ type layoutMapSpecs struct {
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.MapSpec `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
 }
 
 // layoutVariableSpecs contains global variables before they are loaded into the kernel.
@@ -388,11 +413,14 @@ type layoutMaps struct {
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
 	Endpoints4    *ebpf.Map `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.Map `ebpf:"endpoints6"`
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
 	Fragments4    *ebpf.Map `ebpf:"fragments4"`
+	Fragments6    *ebpf.Map `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
@@ -400,12 +428,14 @@ type layoutMaps struct {
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.Map `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
+	Vips6         *ebpf.Map `ebpf:"vips6"`
 }
 
 func (m *layoutMaps) Close() error {
@@ -416,11 +446,14 @@ func (m *layoutMaps) Close() error {
 		m.DropCounts,
 		m.Endpoints,
 		m.Endpoints4,
+		m.Endpoints6,
 		m.Events,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
+		m.Fragments6,
 		m.HostAddrs4,
+		m.HostAddrs6,
 		m.Networks,
 		m.PacketCounts,
 		m.PortsTcp,
@@ -428,12 +461,14 @@ func (m *layoutMaps) Close() error {
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,
+		m.ScratchFlows6,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
 		m.Vips4,
+		m.Vips6,
 	)
 }
 

@@ -22,11 +22,14 @@ const (
 	socketMapDropCounts            = "drop_counts"
 	socketMapEndpoints             = "endpoints"
 	socketMapEndpoints4            = "endpoints4"
+	socketMapEndpoints6            = "endpoints6"
 	socketMapEvents                = "events"
 	socketMapFlows4                = "flows4"
 	socketMapFlows6                = "flows6"
 	socketMapFragments4            = "fragments4"
+	socketMapFragments6            = "fragments6"
 	socketMapHostAddrs4            = "host_addrs4"
+	socketMapHostAddrs6            = "host_addrs6"
 	socketMapNetworks              = "networks"
 	socketMapPacketCounts          = "packet_counts"
 	socketMapPortsTcp              = "ports_tcp"
@@ -34,12 +37,14 @@ const (
 	socketMapRuleCounts            = "rule_counts"
 	socketMapRules                 = "rules"
 	socketMapScratchFlows4         = "scratch_flows4"
+	socketMapScratchFlows6         = "scratch_flows6"
 	socketMapSnatCursors           = "snat_cursors"
 	socketMapSocketOrigins         = "socket_origins"
 	socketMapSubnets4              = "subnets4"
 	socketMapSubnets6              = "subnets6"
 	socketMapUplinks               = "uplinks"
 	socketMapVips4                 = "vips4"
+	socketMapVips6                 = "vips6"
 	socketProgSocketBind4          = "socket_bind4"
 	socketProgSocketBind6          = "socket_bind6"
 	socketProgSocketConnect4       = "socket_connect4"
@@ -130,11 +135,14 @@ type socketMapSpecs struct {
 	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
 	Endpoints4    *ebpf.MapSpec `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
+	Fragments6    *ebpf.MapSpec `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
@@ -142,12 +150,14 @@ type socketMapSpecs struct {
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.MapSpec `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
 	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
 	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
 }
 
 // socketVariableSpecs contains global variables before they are loaded into the kernel.
@@ -198,11 +208,14 @@ type socketMaps struct {
 	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
 	Endpoints4    *ebpf.Map `ebpf:"endpoints4"`
+	Endpoints6    *ebpf.Map `ebpf:"endpoints6"`
 	Events        *ebpf.Map `ebpf:"events"`
 	Flows4        *ebpf.Map `ebpf:"flows4"`
 	Flows6        *ebpf.Map `ebpf:"flows6"`
 	Fragments4    *ebpf.Map `ebpf:"fragments4"`
+	Fragments6    *ebpf.Map `ebpf:"fragments6"`
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
+	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
@@ -210,12 +223,14 @@ type socketMaps struct {
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
+	ScratchFlows6 *ebpf.Map `ebpf:"scratch_flows6"`
 	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
 	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
 	Subnets4      *ebpf.Map `ebpf:"subnets4"`
 	Subnets6      *ebpf.Map `ebpf:"subnets6"`
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
+	Vips6         *ebpf.Map `ebpf:"vips6"`
 }
 
 func (m *socketMaps) Close() error {
@@ -226,11 +241,14 @@ func (m *socketMaps) Close() error {
 		m.DropCounts,
 		m.Endpoints,
 		m.Endpoints4,
+		m.Endpoints6,
 		m.Events,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
+		m.Fragments6,
 		m.HostAddrs4,
+		m.HostAddrs6,
 		m.Networks,
 		m.PacketCounts,
 		m.PortsTcp,
@@ -238,12 +256,14 @@ func (m *socketMaps) Close() error {
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,
+		m.ScratchFlows6,
 		m.SnatCursors,
 		m.SocketOrigins,
 		m.Subnets4,
 		m.Subnets6,
 		m.Uplinks,
 		m.Vips4,
+		m.Vips6,
 	)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // damage is what another tool may do to an instance.
@@ -166,7 +167,7 @@ func sysctlDamages() []damage {
 func programDamages() []damage {
 	each := func(hook string, fn func(path string, l link.Link) error) func(*lab.Lab) error {
 		return func(l *lab.Lab) error {
-			paths, err := filepath.Glob(filepath.Join(l.Root, "bpf", "v1", "links", hook+"@*"))
+			paths, err := filepath.Glob(filepath.Join(loader.PinsDir(filepath.Join(l.Root, "bpf")), "links", hook+"@*"))
 			if err == nil && len(paths) == 0 {
 				err = fmt.Errorf("no program is attached at the hook %s", hook)
 			}
@@ -187,7 +188,7 @@ func programDamages() []damage {
 			damage{name: hook + " programs detached", do: each(hook, func(_ string, l link.Link) error { return l.Detach() })})
 	}
 	return append(all, damage{name: "a stray pin", do: func(l *lab.Lab) error {
-		old, err := filepath.Glob(filepath.Join(l.Root, "bpf", "v1", "links", "container@*"))
+		old, err := filepath.Glob(filepath.Join(loader.PinsDir(filepath.Join(l.Root, "bpf")), "links", "container@*"))
 		if err != nil {
 			return err
 		}

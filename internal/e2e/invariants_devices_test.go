@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // devices checks what the host's namespace has, which the caller is in.
@@ -157,10 +158,10 @@ func (c *checker) attachments() {
 	}))
 	var st unix.Stat_t
 	c.must(unix.Stat(c.Cgroup, &st))
-	dir := filepath.Join(c.Root, "bpf", "v1", "links")
+	dir := filepath.Join(loader.PinsDir(filepath.Join(c.Root, "bpf")), "links")
 	got := map[string]int{}
 	sockets := 0
-	for name := range c.entries("bpf", "v1", "links") {
+	for name := range c.entries("bpf", filepath.Base(loader.PinsDir("")), "links") {
 		pinned, err := link.LoadPinnedLink(filepath.Join(dir, name), nil)
 		if !c.must(err) {
 			continue

@@ -15,12 +15,13 @@ import (
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // openMap opens one of the instance's pinned maps.
 func openMap(l *lab.Lab, name string) *ebpf.Map {
 	l.Helper()
-	m, err := ebpf.LoadPinnedMap(filepath.Join(l.Root, "bpf", "v1", "maps", name), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(loader.PinsDir(filepath.Join(l.Root, "bpf")), "maps", name), nil)
 	if err != nil {
 		l.Fatal(err)
 	}
