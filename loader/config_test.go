@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"fmt"
 	"bytes"
 	"encoding/binary"
 	"path/filepath"
@@ -85,12 +86,12 @@ func constantsOf(t *testing.T, program *ebpf.Program) ([]byte, *btf.Datasec) {
 
 func TestPlacesAreByVersion(t *testing.T) {
 	t.Parallel()
-	p := pins{"/b"}
+	p, layout := pins{"/b"}, fmt.Sprintf("/b/v%d", Layout)
 	for got, want := range map[string]string{
-		p.mapPin("rules"):          "/b/v1/maps/rules",
-		p.link("uplink", "eth0"):   "/b/v1/links/uplink@eth0",
-		p.link("uplink", "eth0.1"): "/b/v1/links/uplink@eth0%2E1",
-		p.qdisc("eth0.1"):          "/b/v1/qdiscs/eth0%2E1",
+		p.mapPin("rules"):          layout + "/maps/rules",
+		p.link("uplink", "eth0"):   layout + "/links/uplink@eth0",
+		p.link("uplink", "eth0.1"): layout + "/links/uplink@eth0%2E1",
+		p.qdisc("eth0.1"):          layout + "/qdiscs/eth0%2E1",
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)

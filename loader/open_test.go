@@ -27,7 +27,7 @@ func mapIDs(t *testing.T, l *loader.Loader) map[string]ebpf.MapID {
 	return ids
 }
 
-func (h *host) mapPin(name string) string { return filepath.Join(h.root, "v1", "maps", name) }
+func (h *host) mapPin(name string) string { return filepath.Join(loader.PinsDir(h.root), "maps", name) }
 
 func TestOpenPinsEveryMap(t *testing.T) {
 	t.Parallel()
@@ -101,13 +101,13 @@ func TestOpenRefusesAnotherLayout(t *testing.T) {
 	if !errors.Is(err, loader.ErrLayout) {
 		t.Fatalf("%v, want ErrLayout", err)
 	}
-	for _, part := range []string{filepath.Join(h.root, "v99"), "v1", "sluice system reset"} {
+	for _, part := range []string{filepath.Join(h.root, "v99"), filepath.Base(loader.PinsDir(h.root)), "sluice system reset"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not say %q", err, part)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(h.root, "v1")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("v1 was made beside it: %v", err)
+	if _, err := os.Stat(loader.PinsDir(h.root)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("this layout was made beside it: %v", err)
 	}
 	must(t, os.RemoveAll(filepath.Join(h.root, "v99")))
 	h.open("")

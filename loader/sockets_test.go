@@ -67,7 +67,7 @@ func (h *host) wantSockets(at, notAt string) map[string]ebpf.ProgramID {
 	equal(h.t, "programs elsewhere", len(h.attached(notAt)), 0)
 	equal(h.t, "pins", len(h.pins()), len(socketPoints))
 	for pin := range socketPoints {
-		pinned, err := link.LoadPinnedLink(filepath.Join(h.root, "v1", "links", pin), nil)
+		pinned, err := link.LoadPinnedLink(filepath.Join(loader.PinsDir(h.root), "links", pin), nil)
 		must(h.t, err)
 		info, err := pinned.Info()
 		must(h.t, err)
