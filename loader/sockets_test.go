@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/sluice-net/sluice/loader"
 )
 
 // socketPoints are where a host process meets the socket hook, and the pins
