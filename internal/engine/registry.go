@@ -123,7 +123,7 @@ func (r *registry) addNetwork(n Network) error {
 	record := networkRecord{Network: n}
 	err := r.db.Update(func(tx *store.Tx) error {
 		if n.Driver == DriverBridge {
-			if err := ipam.AddNetwork(tx, n.ID, n.Subnet, n.Gateway); err != nil {
+			if err := ipam.AddSubnet(tx, n.ID, n.Subnet, n.Gateway); err != nil {
 				return err
 			}
 		}

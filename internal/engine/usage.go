@@ -22,21 +22,23 @@ func (e *Engine) AddressUse() ([]AddressUse, error) {
 	}
 	var uses []AddressUse
 	for _, n := range e.registry.allNetworks() {
-		if n.Driver != DriverBridge || taken[n.ID] == 0 {
+		count := taken[n.ID].IPv4
+		if n.Driver != DriverBridge || count == 0 {
 			continue // without addresses, or made or removed meanwhile
 		}
+		reserved := ipam.Reserved(n.Subnet)
 		uses = append(uses, AddressUse{
 			Network:  n,
-			Reserved: ipam.Reserved,
-			Used:     taken[n.ID] - ipam.Reserved,
-			Free:     1<<(32-n.Subnet.Bits()) - taken[n.ID],
+			Reserved: reserved,
+			Used:     count - reserved,
+			Free:     1<<(32-n.Subnet.Bits()) - count,
 		})
 	}
 	return uses, nil
 }
 
 // takenAddresses counts each network's addresses that are not free.
-func (r *registry) takenAddresses() (taken map[string]int, err error) {
+func (r *registry) takenAddresses() (taken map[string]ipam.Count, err error) {
 	err = r.db.View(func(tx *store.Tx) error {
 		taken, err = ipam.Taken(tx)
 		return err

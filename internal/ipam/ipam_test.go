@@ -29,7 +29,7 @@ func update(t *testing.T, db *store.DB, fn func(*store.Tx) error) {
 func add(t *testing.T, db *store.DB, subnet netip.Prefix) {
 	t.Helper()
 	update(t, db, func(tx *store.Tx) error {
-		return AddNetwork(tx, "net", subnet, subnet.Addr().Next())
+		return AddSubnet(tx, "net", subnet, subnet.Addr().Next())
 	})
 }
 
@@ -66,6 +66,8 @@ func TestExhaustion(t *testing.T) {
 		"10.0.0.8/29": 5,
 		"10.0.0.0/24": 253,
 		"10.0.0.0/19": 8189, // two chunks
+		"fd00::/126":  2,
+		"fd00::/115":  8190,
 	} {
 		t.Run(prefix, func(t *testing.T) {
 			t.Parallel()
@@ -126,7 +128,7 @@ func TestRemoveNetworkSparesOthers(t *testing.T) {
 	db, subnet := open(t), netip.MustParsePrefix("10.0.0.0/24")
 	add(t, db, subnet)
 	update(t, db, func(tx *store.Tx) error {
-		return AddNetwork(tx, "net2", subnet, netip.MustParseAddr("10.0.0.1"))
+		return AddSubnet(tx, "net2", subnet, netip.MustParseAddr("10.0.0.1"))
 	})
 	update(t, db, func(tx *store.Tx) error { return RemoveNetwork(tx, "net") })
 	err := db.View(func(tx *store.Tx) error {
@@ -209,12 +211,13 @@ func TestAllocateHigh(t *testing.T) {
 func TestTaken(t *testing.T) {
 	t.Parallel()
 	db, subnet := open(t), netip.MustParsePrefix("10.0.0.0/16") // of many chunks
-	want := func(n int) {
+	subnet6 := netip.MustParsePrefix("fd00::/64")
+	want := func(n Count) {
 		t.Helper()
 		err := db.View(func(tx *store.Tx) error {
 			taken, err := Taken(tx)
 			if taken["net"] != n {
-				t.Errorf("%d addresses are taken, want %d", taken["net"], n)
+				t.Errorf("%v addresses are taken, want %v", taken["net"], n)
 			}
 			return err
 		})
@@ -222,15 +225,60 @@ func TestTaken(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want(0)
+	want(Count{})
 	add(t, db, subnet)
-	want(Reserved)
-	allocate(t, db, subnet)
-	update(t, db, func(tx *store.Tx) error {
-		_, err := AllocateHigh(tx, "net", subnet, 7)
-		return err
-	})
-	want(Reserved + 2)
+	want(Count{IPv4: Reserved(subnet)})
+	add(t, db, subnet6)
+	want(Count{IPv4: 3, IPv6: Reserved(subnet6)})
+	for _, s := range []netip.Prefix{subnet, subnet6} {
+		allocate(t, db, s)
+		allocateHigh(t, db, s, 7)
+	}
+	want(Count{IPv4: 5, IPv6: 4})
 	update(t, db, func(tx *store.Tx) error { return RemoveNetwork(tx, "net") })
-	want(0)
+	want(Count{})
+}
+
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		subnet       string
+		first, high  string
+		requested    string
+		anycast, out string
+	}{
+		{"fd12:3456:789a:1::/64", "fd12:3456:789a:1::2", "fd12:3456:789a:1:ffff:ffff:ffff:fff8", "fd12:3456:789a:1:dead:beef::1", "fd12:3456:789a:1::", "fd12:3456:789a:2::2"},
+		{"fd00::/16", "fd00::2", "fd00:ffff:ffff:ffff:ffff:ffff:ffff:fff8", "fd00:1:2:3:4:5:6:7", "fd00::", "fd01::"},
+		{"2001:db8::8000/113", "2001:db8::8002", "2001:db8::fff8", "2001:db8::9999", "2001:db8::8000", "2001:db8::7fff"},
+	} {
+		t.Run(test.subnet, func(t *testing.T) {
+			t.Parallel()
+			db, subnet := open(t), netip.MustParsePrefix(test.subnet)
+			add(t, db, subnet)
+			add(t, db, netip.MustParsePrefix("10.0.0.0/24")) // apart from it
+			if got, err := allocate(t, db, subnet); err != nil || got.String() != test.first {
+				t.Errorf("Allocate = %v, %v, want %s", got, err, test.first)
+			}
+			for _, want := range []string{test.high, netip.MustParseAddr(test.high[:len(test.high)-1] + "f").String()} {
+				if got, err := allocateHigh(t, db, subnet, 7); err != nil || got.String() != want {
+					t.Errorf("AllocateHigh = %v, %v, want %s", got, err, want)
+				}
+			}
+			for _, c := range []struct {
+				addr string
+				want error
+			}{
+				{test.requested, nil}, {test.requested, ErrInUse}, {test.anycast, ErrInUse}, {test.out, ErrOutside}, {"10.0.0.7", ErrOutside},
+			} {
+				err := db.Update(func(tx *store.Tx) error { return Request(tx, "net", subnet, netip.MustParseAddr(c.addr)) })
+				if !errors.Is(err, c.want) {
+					t.Errorf("Request(%s) = %v, want %v", c.addr, err, c.want)
+				}
+			}
+			update(t, db, func(tx *store.Tx) error { return Release(tx, "net", subnet, netip.MustParseAddr(test.first)) })
+			if got, _ := allocate(t, db, subnet); got.String() != test.first {
+				t.Errorf("a freed address is not handed out again: %v", got)
+			}
+		})
+	}
 }
