@@ -121,6 +121,13 @@ func parent(pid int) (ppid int) {
 	return 0
 }
 
+// CheckCgroup returns an error unless dir is a directory of a cgroup2 file
+// system, to which the socket hook can be attached.
+func CheckCgroup(dir string) error {
+	_, err := cgroupID(dir)
+	return err
+}
+
 // cgroupID is the inode of a cgroup's directory.
 func cgroupID(dir string) (uint64, error) {
 	ours, err := mountedAs(dir, unix.CGROUP2_SUPER_MAGIC)

@@ -23,6 +23,9 @@ func newDaemon(env *Env) *cobra.Command {
 			if err := level.UnmarshalText([]byte(levelName)); err != nil {
 				return fmt.Errorf("--log-level %q is none of debug, info, warn and error", levelName)
 			}
+			if o.RepairInterval <= 0 {
+				return fmt.Errorf("--repair-interval %v is not a time to wait: use 1s or more", o.RepairInterval)
+			}
 			o.Root, o.Version = env.root, env.Version
 			o.Log = slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: &level}))
 			return env.Daemon(c.Context(), o)

@@ -53,14 +53,17 @@ func Run(ctx context.Context, o Options) error {
 	if o.Metrics, err = metrics.ParseAddress(o.Metrics); err != nil {
 		return err
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	i, err := openInstance(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer i.close()
 	if err := i.attachSockets(); err != nil {
-		return err
+		return errors.Join(err, i.abandon(ctx))
 	}
+	defer i.close()
 	i.keepRepaired()
 	listener, err := listen(i.dirs)
 	if err != nil {

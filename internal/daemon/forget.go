@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,13 +18,27 @@ func absent(path string) bool {
 // unused reports whether an instance has neither a state nor pins.
 func unused(d dirs.Dirs) bool { return absent(d.DB()) && absent(d.BPF()) }
 
-// forget takes away what a first start has made that failed before there was
-// an engine: somebody else may have the network namespace, or the kernel may be
-// too old, and then nothing of us is to stay.
-func (i *instance) forget() error {
-	if i.held == nil || !i.first || i.engine != nil {
+// abandon closes an instance that could not be opened, and takes away what its
+// first start has made: somebody else may have the network namespace, or the
+// kernel may be too old, and then nothing of us is to stay. What an earlier
+// daemon left goes on.
+func (i *instance) abandon(ctx context.Context) error {
+	if i.held == nil || !i.first {
+		i.close()
 		return nil
 	}
+	if i.unwatch != nil {
+		i.unwatch()
+	}
+	var err error
+	if i.engine != nil {
+		err = i.engine.Reset(context.WithoutCancel(ctx))
+	}
+	return errors.Join(err, i.end(i.forget))
+}
+
+// forget takes away the devices and files of a first start.
+func (i *instance) forget() error {
 	errs := []error{i.removeMarked(), removeFiles(i.dirs)}
 	if i.madeRoot {
 		errs = append(errs, os.Remove(i.dirs.Root))

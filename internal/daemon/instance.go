@@ -64,7 +64,7 @@ func openInstance(ctx context.Context, o Options) (*instance, error) {
 		i.lock, i.claimNamespace, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, i.end(i.forget))
+			return nil, errors.Join(err, i.abandon(ctx))
 		}
 	}
 	return i, nil
@@ -173,9 +173,6 @@ func (i *instance) openEngine(context.Context) error {
 func (i *instance) shimBinary() (string, error) {
 	if i.options.Shim == "" {
 		return shim.FindBinary()
-	}
-	if _, err := os.Stat(i.options.Shim); err != nil {
-		return "", fmt.Errorf("--shim: %w", err)
 	}
 	return filepath.Abs(i.options.Shim)
 }

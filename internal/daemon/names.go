@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/sluice-net/sluice/internal/names"
@@ -12,12 +11,9 @@ const resolvConf = "/etc/resolv.conf"
 
 // openNames makes what serves names; the containers say where.
 func (i *instance) openNames() error {
-	servers, err := names.ParseServers(i.options.DNSUpstreams)
+	servers, err := i.options.nameServers()
 	if err != nil {
-		return fmt.Errorf("--dns-upstream: %w", err)
-	}
-	if len(servers) > names.MaxServers {
-		return fmt.Errorf("--dns-upstream is given %d times, and %d name servers at most are asked", len(servers), names.MaxServers)
+		return err
 	}
 	upstreams := func() []netip.AddrPort { return servers }
 	if len(servers) == 0 {

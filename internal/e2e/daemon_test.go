@@ -85,17 +85,64 @@ func TestPrivateMounts(t *testing.T) {
 	})
 }
 
-// TestNotACgroup covers a directory that is none, and one that is not there.
-func TestNotACgroup(t *testing.T) {
+// TestBadDaemonFlags covers flags that can never work: nothing has been made
+// when they are refused.
+func TestBadDaemonFlags(t *testing.T) {
 	t.Parallel()
 	l := lab.NewWithoutDaemon(t)
-	for _, dir := range []string{t.TempDir(), "/nonexistent"} {
-		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", dir)
-		expectLine(t, "--cgroup "+dir, r, 1, dir)
+	for flag, says := range map[string]string{
+		"--cgroup=" + l.Root:       l.Root,
+		"--cgroup=/nonexistent":    "/nonexistent",
+		"--attach=nonsense":        "nonsense",
+		"--log-level=nonsense":     "nonsense",
+		"--shim=/nonexistent":      "/nonexistent",
+		"--shim=/tmp":              "/tmp is not a program",
+		"--shim=/proc/version":     "/proc/version is not a program",
+		"--dns-upstream=nonsense":  "nonsense",
+		"--metrics=nonsense":       "nonsense",
+		"--repair-interval=0s":     "0s",
+		"--repair-interval=-5s":    "-5s",
+		"--repair-interval=sooner": "sooner",
+	} {
+		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--cgroup", l.Cgroup, flag)
+		expectLine(t, flag, r, 1, says)
+		expectNothingMade(l, flag)
 	}
-	for _, flag := range []string{"--attach=nonsense", "--log-level=nonsense", "--shim=/nonexistent", "--dns-upstream=nonsense"} {
-		r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--log-level", "error", "--cgroup", l.Cgroup, flag)
-		expectLine(t, flag, r, 1, strings.SplitN(flag, "=", 2)[1])
+}
+
+// TestFirstStartFails covers a start that fails late, for the host's routes
+// leave no subnet to the default network.
+func TestFirstStartFails(t *testing.T) {
+	t.Parallel()
+	for _, attach := range []string{"tcx", "clsact"} {
+		t.Run(attach, func(t *testing.T) {
+			t.Parallel()
+			l := lab.NewWithoutDaemon(t)
+			for _, pool := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} {
+				l.Host.Route(pool, lab.ClientAddr)
+			}
+			r := l.Host.Run(lab.Binary(t), "--root", l.Root, "daemon", "--cgroup", l.Cgroup, "--attach", attach)
+			if r.Code != 1 || !strings.Contains(r.Stderr, "the default network could not be made") {
+				t.Errorf("exit code %d, said %q", r.Code, r.Stderr)
+			}
+			expectNothingMade(l, "a first start")
+			if filters := l.Host.Output("tc", "filter", "show", "dev", "eth0", "ingress"); filters != "" {
+				t.Errorf("what is left on the uplink: %s", filters)
+			}
+		})
+	}
+}
+
+// expectNothingMade asserts that a daemon that ended has left neither files nor
+// devices.
+func expectNothingMade(l *lab.Lab, what string) {
+	l.Helper()
+	left, err := os.ReadDir(l.Root)
+	if err != nil || len(left) != 0 {
+		l.Errorf("%s leaves %v, %v", what, left, err)
+	}
+	if links := l.Host.Output("ip", "-br", "link"); strings.Contains(links, "sluice") {
+		l.Errorf("%s leaves devices: %s", what, links)
 	}
 }
 
