@@ -61,7 +61,7 @@ func openInstance(ctx context.Context, o Options) (*instance, error) {
 	}
 	i := &instance{options: o, dirs: dirs.New(o.Root), log: o.Log, watching: make(chan error, 1), changed: make(chan []string, 256)}
 	for _, step := range []func(context.Context) error{
-		i.lock, i.claimNamespace, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
+		i.lock, i.claimNamespace, i.keepHost, i.listenMetrics, i.mount, i.openEngine, i.watchHost, i.reconcile,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, i.abandon(ctx))

@@ -33,6 +33,9 @@ func (d Dirs) DB() string { return filepath.Join(d.State, "sluice.db") }
 // Lock is held by the daemon while it runs.
 func (d Dirs) Lock() string { return filepath.Join(d.Run, "daemon.lock") }
 
+// Host says which network namespace is the host.
+func (d Dirs) Host() string { return filepath.Join(d.Run, "host") }
+
 // Socket is where the API listens.
 func (d Dirs) Socket() string { return filepath.Join(d.Run, "sluice.sock") }
 

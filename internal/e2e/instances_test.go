@@ -57,6 +57,30 @@ func TestInstancesDoNotShareANamespace(t *testing.T) {
 	_ = daemon.Wait()
 }
 
+// TestOtherHost covers a daemon and a reset from another network namespace than
+// the daemon before: they are refused while that one exists, and change nothing.
+func TestOtherHost(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+	greeting(l.Client, lab.HostAddr+":8080")
+	conversation := newTalk(t, l.Client, lab.HostAddr+":8080")
+	l.StopDaemon(unix.SIGKILL)
+	elsewhere := lab.NewNamespace(t, "elsewhere")
+	before := elsewhere.Output("ip", "-br", "link")
+	for _, args := range [][]string{{"daemon", "--cgroup", l.Cgroup}, {"system", "reset", "--force"}} {
+		r := elsewhere.Run(lab.Binary(t), append([]string{"--root", l.Root}, args...)...)
+		expectLine(t, args[0], r, 1, "nsenter --net=")
+		if after := elsewhere.Output("ip", "-br", "link"); after != before {
+			t.Errorf("%v makes devices: %s", args, after)
+		}
+		conversation.say("after " + args[0])
+		greeting(l.Client, lab.HostAddr+":8080")
+	}
+	l.StartDaemon()
+	greeting(l.Client, lab.HostAddr+":8080")
+}
+
 // TestUserCannotKeepTheDaemonAway covers an ordinary user who has the name that
 // daemons claim a network namespace by.
 func TestUserCannotKeepTheDaemonAway(t *testing.T) {
