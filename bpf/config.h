@@ -10,7 +10,7 @@
 
 /* No map is written: for tracing what would happen to a packet. */
 volatile const bool dry_run = false;
-/* Dropped packets go to the ring buffer. */
+/* Dropped packets go to the ring buffer while report_lease lasts. */
 volatile const bool observe = false;
 
 /* What this kernel has (loader/features.go). */

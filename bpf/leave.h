@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "count.h"
+#include "report.h"
 #include "rewrite.h"
 #include "route.h"
 
@@ -52,39 +53,6 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p,
 	return VERDICT_REDIRECT;
 }
 
-/*
- * capture copies the packet's first bytes. Linux 6.1 learns nothing from "not
- * 0", and clang would make one comparison of two, of another register: so each
- * bound is compared by itself, of a value that clang knows nothing of.
- */
-static __always_inline bool capture(struct __sk_buff *skb, struct drop_event *event, __u32 size)
-{
-	asm volatile("" : "+r"(size));
-	if ((__s32)size <= 0)
-		return false;
-	asm volatile("" : "+r"(size));
-	return size <= EVENT_BYTES && !bpf_skb_load_bytes(skb, 0, event->data, size);
-}
-
-static __always_inline void report_drop(struct __sk_buff *skb, struct packet *p, enum hook hook)
-{
-	struct drop_event *event;
-	__u32 captured = skb->len < EVENT_BYTES ? skb->len : EVENT_BYTES;
-
-	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event)
-		return;
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time = bpf_ktime_get_ns();
-	event->ifindex = skb->ifindex;
-	event->length = skb->len;
-	event->reason = p->drop;
-	event->hook = hook;
-	if (capture(skb, event, captured))
-		event->captured = captured;
-	bpf_ringbuf_submit(event, 0);
-}
-
 /* leave counts the verdict and turns it into what tc understands. */
 static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum hook hook, int verdict)
 {
@@ -97,7 +65,7 @@ static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum h
 	}
 	count(&drop_counts, p->drop);
 	if (observe)
-		report_drop(skb, p, hook);
+		report_drop(skb, p->drop, hook);
 	if (p->drop == REASON_TTL_EXCEEDED || p->drop == REASON_MTU_EXCEEDED)
 		return answer4(skb, p);
 	return TC_ACT_SHOT;

@@ -75,6 +75,10 @@ MAP(rule_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct rule_counters, MAX_RUL
 MAP(packet_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, HOOKS * VERDICTS);
 MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, REASONS);
 
+/* Until when dropped packets are to be reported (CLOCK_MONOTONIC, ns); how many were, by reason. */
+MAP(report_lease, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1);
+MAP(report_budgets, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct report_budget, REASONS);
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);

@@ -18,6 +18,8 @@
 #define MAX_ALIAS_MEMBERS 256
 #define SNAT_CURSORS 4096
 #define EVENT_BYTES 96
+/* Of dropped packets, for each reason and on each CPU: a flood must not become one of reports. */
+#define REPORTS_PER_SECOND 64
 
 /* Where a sandbox asks for names, and where the daemon listens for that; host byte order. */
 #define RESOLVER_ADDR 0x7f00000b /* 127.0.0.11 */
@@ -270,6 +272,13 @@ enum verdict {
 	VERDICT_REDIRECT = 1, /* delivered by us */
 	VERDICT_DROP = 2,
 	VERDICTS = 3,
+};
+
+/* What a CPU has reported of the drops for one reason. */
+struct report_budget {
+	__u64 second;   /* the one that `reported` is about, of CLOCK_MONOTONIC */
+	__u64 reported; /* in that second */
+	__u64 withheld; /* drops that were not reported, since the map was made */
 };
 
 /* One dropped packet, for the ring buffer. */

@@ -10,7 +10,8 @@ import (
 type Config struct {
 	// DryRun loads programs that decide but write no map.
 	DryRun bool
-	// Observe sends dropped packets to the ring buffer `events`.
+	// Observe lets the programs report dropped packets in the ring buffer
+	// `events` for as long as report_lease says.
 	Observe bool
 	// FIBIfindex is the device that lends its `forwarding` to route lookups.
 	FIBIfindex uint32

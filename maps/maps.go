@@ -26,6 +26,7 @@ func New(byName map[string]*ebpf.Map) (*Maps, error) {
 	for _, name := range []string{
 		"flows4", "networks", "endpoints", "rules", "devices", "endpoints4", "ports_tcp", "ports_udp",
 		"host_addrs4", "uplinks", "vips4", "alias_turns", "subnets4", "rule_counts", "packet_counts", "drop_counts",
+		"report_lease", "report_budgets", "events",
 	} {
 		if byName[name] == nil {
 			return nil, fmt.Errorf("map %s is missing", name)

@@ -39,8 +39,6 @@ type Options struct {
 	// DNSUpstreams answer what is no container's name, ADDR or ADDR:PORT; those
 	// of the host's resolv.conf when there are none.
 	DNSUpstreams []string
-	// Observe sends dropped packets to the ring buffer.
-	Observe bool
 }
 
 // shutdownTimeout bounds how long answers under way may take at the end.

@@ -191,7 +191,7 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 		return err
 	}
 	i.loader, err = loader.Open(i.dirs.BPF(), loader.Config{
-		Observe:    i.options.Observe,
+		Observe:    true, // whoever watches, now or later, needs no other programs
 		FIBIfindex: uint32(lending),
 		HostCookie: cookie,
 		LocalPorts: [2]uint16{first, last},

@@ -2,17 +2,8 @@ package datapath_test
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
-	"net/netip"
-	"os"
 	"testing"
-	"time"
 
-	"github.com/cilium/ebpf/ringbuf"
-
-	"github.com/sluice-net/sluice/internal/datapath"
-	"github.com/sluice-net/sluice/internal/reasons"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -83,64 +74,5 @@ func (f *fixture) masqueradedFlow() {
 		half.Head.Created = uptime(f.t)
 		half.Head.Seen = half.Head.Created
 		must(f.t, f.loader.Maps()["flows4"].Put(key, half))
-	}
-}
-
-// TestObserve covers the ring buffer: every drop is in it, and nothing else.
-func TestObserve(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{Observe: true})
-	reader, err := ringbuf.NewReader(f.loader.Maps()["events"])
-	must(t, err)
-	defer reader.Close()
-	reader.SetDeadline(time.Now())
-
-	f.fromOutside(client.tcp(1, hostAddrPort(published), syn))
-	f.fromOutside(client.tcp(1, hostAddrPort(22), syn))
-	long, short := client.udp(1, f.a.at(53)), f.b.udp(1, netip.MustParseAddrPort("172.17.0.9:53"))
-	long.payload = bytes.Repeat([]byte("0123456789"), 20)
-	f.fromOutside(long)
-	f.fromContainer(f.b, short)
-
-	for _, want := range []struct {
-		sent    frame
-		reason  reasons.Reason
-		hook    datapath.Hook
-		ifindex int
-	}{
-		{long, reasons.Unpublished, datapath.HookUplink, f.uplink},
-		{short, reasons.NoEndpoint, datapath.HookContainer, f.b.ifindex},
-	} {
-		record, err := reader.Read()
-		must(t, err)
-		var got datapath.DropEvent
-		must(t, binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &got))
-		if age := time.Duration(uptime(t))*time.Second - time.Duration(got.Time); age < -time.Second || age > 5*time.Second {
-			t.Errorf("the event's time is %v ago", age)
-		}
-		raw := want.sent.bytes()
-		event := datapath.DropEvent{
-			Time: got.Time, Ifindex: uint32(want.ifindex), Length: uint32(len(raw)),
-			Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)),
-		}
-		copy(event.Data[:], raw)
-		expectEqual(t, "event", got, event)
-	}
-	if _, err := reader.Read(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("one event too many, or %v", err)
-	}
-}
-
-// TestNoEventsUnlessAsked covers programs without `observe`.
-func TestNoEventsUnlessAsked(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	reader, err := ringbuf.NewReader(f.loader.Maps()["events"])
-	must(t, err)
-	defer reader.Close()
-	reader.SetDeadline(time.Now())
-	f.fromOutside(client.udp(1, f.a.at(53)))
-	if _, err := reader.Read(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("an event, or %v", err)
 	}
 }

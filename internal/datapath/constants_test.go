@@ -34,6 +34,7 @@ func TestConstants(t *testing.T) {
 		"RULE_ALIAS":          datapath.RuleAlias,
 		"MAX_ALIAS_MEMBERS":   datapath.MaxAliasMembers,
 		"MAX_RULE_CHAIN":      datapath.MaxRuleChain,
+		"REPORTS_PER_SECOND":  datapath.ReportsPerSecond,
 		"RESOLVER_ADDR":       datapath.ResolverAddr,
 		"RESOLVER_PORT":       datapath.ResolverPort,
 		"FLOW_REPLIED":        flowReplied,

@@ -34,6 +34,8 @@ const (
 	containerMapPacketCounts          = "packet_counts"
 	containerMapPortsTcp              = "ports_tcp"
 	containerMapPortsUdp              = "ports_udp"
+	containerMapReportBudgets         = "report_budgets"
+	containerMapReportLease           = "report_lease"
 	containerMapRuleCounts            = "rule_counts"
 	containerMapRules                 = "rules"
 	containerMapScratchFlows4         = "scratch_flows4"
@@ -131,6 +133,8 @@ type containerMapSpecs struct {
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
@@ -204,6 +208,8 @@ type containerMaps struct {
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease   *ebpf.Map `ebpf:"report_lease"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
@@ -237,6 +243,8 @@ func (m *containerMaps) Close() error {
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,
+		m.ReportBudgets,
+		m.ReportLease,
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,

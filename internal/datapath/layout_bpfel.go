@@ -173,6 +173,13 @@ type layoutNetwork struct {
 	Reserved [2]uint8
 }
 
+type layoutReportBudget struct {
+	_        structs.HostLayout
+	Second   uint64
+	Reported uint64
+	Withheld uint64
+}
+
 type layoutRule struct {
 	_          structs.HostLayout
 	Generation uint32
@@ -279,6 +286,8 @@ const (
 	layoutMapPacketCounts  = "packet_counts"
 	layoutMapPortsTcp      = "ports_tcp"
 	layoutMapPortsUdp      = "ports_udp"
+	layoutMapReportBudgets = "report_budgets"
+	layoutMapReportLease   = "report_lease"
 	layoutMapRuleCounts    = "rule_counts"
 	layoutMapRules         = "rules"
 	layoutMapScratchFlows4 = "scratch_flows4"
@@ -363,6 +372,8 @@ type layoutMapSpecs struct {
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
@@ -425,6 +436,8 @@ type layoutMaps struct {
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease   *ebpf.Map `ebpf:"report_lease"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
@@ -458,6 +471,8 @@ func (m *layoutMaps) Close() error {
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,
+		m.ReportBudgets,
+		m.ReportLease,
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,

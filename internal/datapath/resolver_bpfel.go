@@ -34,6 +34,8 @@ const (
 	resolverMapPacketCounts          = "packet_counts"
 	resolverMapPortsTcp              = "ports_tcp"
 	resolverMapPortsUdp              = "ports_udp"
+	resolverMapReportBudgets         = "report_budgets"
+	resolverMapReportLease           = "report_lease"
 	resolverMapRuleCounts            = "rule_counts"
 	resolverMapRules                 = "rules"
 	resolverMapScratchFlows4         = "scratch_flows4"
@@ -131,6 +133,8 @@ type resolverMapSpecs struct {
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
@@ -204,6 +208,8 @@ type resolverMaps struct {
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease   *ebpf.Map `ebpf:"report_lease"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
@@ -237,6 +243,8 @@ func (m *resolverMaps) Close() error {
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,
+		m.ReportBudgets,
+		m.ReportLease,
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,

@@ -34,6 +34,8 @@ const (
 	socketMapPacketCounts          = "packet_counts"
 	socketMapPortsTcp              = "ports_tcp"
 	socketMapPortsUdp              = "ports_udp"
+	socketMapReportBudgets         = "report_budgets"
+	socketMapReportLease           = "report_lease"
 	socketMapRuleCounts            = "rule_counts"
 	socketMapRules                 = "rules"
 	socketMapScratchFlows4         = "scratch_flows4"
@@ -147,6 +149,8 @@ type socketMapSpecs struct {
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
 	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
 	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
@@ -220,6 +224,8 @@ type socketMaps struct {
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease   *ebpf.Map `ebpf:"report_lease"`
 	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
 	Rules         *ebpf.Map `ebpf:"rules"`
 	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
@@ -253,6 +259,8 @@ func (m *socketMaps) Close() error {
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,
+		m.ReportBudgets,
+		m.ReportLease,
 		m.RuleCounts,
 		m.Rules,
 		m.ScratchFlows4,

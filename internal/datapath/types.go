@@ -25,6 +25,7 @@ type (
 	SocketKey    = layoutSocketKey
 	SocketOrigin = layoutSocketOrigin
 	DropEvent    = layoutDropEvent
+	ReportBudget = layoutReportBudget
 )
 
 // Bits of an endpoint's flags, zones and rule kinds: the #defines of
@@ -42,6 +43,9 @@ const (
 
 	MaxRuleChain    = 8
 	MaxAliasMembers = 256
+
+	// ReportsPerSecond is how many drops a CPU reports for one reason.
+	ReportsPerSecond = 64
 
 	ResolverAddr = 0x7f00000b
 	ResolverPort = 61053
