@@ -4,7 +4,8 @@
  * containers, by sockets of every kind. Connections to an alias go to its
  * members. A socket bound to 127.0.0.1 whose connection the socket hook turned
  * to a container gets the gateway's address. Replies are turned back by the
- * container hook.
+ * container hook. What the stack forwards is not the host's: it came by a
+ * device that is no uplink, or by a source route.
  */
 #include "alias.h"
 
@@ -62,6 +63,8 @@ static __always_inline int from_host(struct __sk_buff *skb, struct packet *p)
 	int verdict;
 	bool vip;
 
+	if (skb->ingress_ifindex)
+		return drop(p, REASON_UNPUBLISHED);
 	if (skb->protocol != bpf_htons(ETH_P_IP) || !parse_ipv4(skb, p))
 		return VERDICT_PASS;
 	vip = vip4(p->key.dst);

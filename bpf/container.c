@@ -8,6 +8,7 @@
 #include "alias.h"
 #include "ipv6.h"
 #include "publish.h"
+#include "source_route.h"
 
 struct sender {
 	__u32 index;
@@ -173,6 +174,8 @@ static __always_inline int container_ipv4(struct __sk_buff *skb, struct packet *
 		return drop(p, REASON_MALFORMED);
 	if (p->key.src != s->endpoint->addr4)
 		return drop(p, REASON_SPOOFED_ADDRESS);
+	if (source_routed(skb, p))
+		return drop(p, REASON_SOURCE_ROUTE);
 	if (ipv4_loopback(p->key.dst) || !(p->key.dst & bpf_htonl(0xff000000)))
 		return drop(p, REASON_MARTIAN);
 	if (broadcast_or_multicast(p, s))

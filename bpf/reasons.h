@@ -10,11 +10,11 @@ enum reason {
 	REASON_SPOOFED_MAC = 4, /* the source MAC address is not the endpoint's */
 	REASON_SPOOFED_ADDRESS = 5, /* the source address is not the endpoint's */
 	REASON_SPOOFED_ARP = 6, /* an ARP payload names an address that is not the endpoint's */
-	REASON_MARTIAN = 7, /* a loopback or zero address where none may be */
+	REASON_MARTIAN = 7, /* an address where it may not be: loopback, zero, or from outside with one of ours */
 	REASON_NO_ENDPOINT = 8, /* nobody in the network has the destination address */
 	REASON_NOT_READY = 9, /* the destination endpoint's programs are not attached yet */
 	REASON_ISOLATION = 10, /* the destination belongs to another network of this host */
-	REASON_UNPUBLISHED = 11, /* from outside to an address of a container network without a flow */
+	REASON_UNPUBLISHED = 11, /* from outside to an address of a container network without a flow, or forwarded to one by the stack */
 	REASON_INTERNAL = 12, /* an internal network has no way to the outside */
 	REASON_NO_FLOW = 13, /* a packet in the middle of a connection that is not known */
 	REASON_NO_ROUTE = 14, /* the host has no route to the destination, or one that refuses it */
@@ -30,7 +30,8 @@ enum reason {
 	REASON_REWRITE = 24, /* the kernel refused to change the packet */
 	REASON_IPV6_DISABLED = 25, /* IPv6 from a network that has none */
 	REASON_NO_MEMBER = 26, /* an alias none of whose members is up */
-	REASONS = 27,
+	REASON_SOURCE_ROUTE = 27, /* the sender chose the packet's way by an IPv4 option */
+	REASONS = 28,
 };
 
 #endif

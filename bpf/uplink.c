@@ -6,6 +6,7 @@
  */
 #include "ipv6.h"
 #include "publish.h"
+#include "source_route.h"
 
 static __always_inline bool address_of_host(__be32 addr)
 {
@@ -20,6 +21,18 @@ static __always_inline int not_ours(struct packet *p)
 	return address_of_a_network(p->key.dst) ? drop(p, REASON_UNPUBLISHED) : VERDICT_PASS;
 }
 
+/*
+ * Whether a source is one that the stack would refuse, whom a published port
+ * passes by: one that no host has, or one of ours, which nobody outside has.
+ */
+static __always_inline bool martian_source(const struct packet *p)
+{
+	__be32 src = p->key.src;
+
+	return ipv4_loopback(src) || !(src & bpf_htonl(0xff000000)) || ipv4_multicast_or_reserved(src) ||
+	       bpf_map_lookup_elem(&host_addrs4, &src) || address_of_a_network(src);
+}
+
 /* What is of no flow: it may open one, or be about one. */
 static __always_inline int without_flow4(struct __sk_buff *skb, struct packet *p)
 {
@@ -29,9 +42,11 @@ static __always_inline int without_flow4(struct __sk_buff *skb, struct packet *p
 	if (verdict != NO_VERDICT)
 		return verdict;
 	rule = published_to4(skb, p);
-	if (address_of_host(p->key.dst))
-		return rule ? publish4(skb, p, rule) : VERDICT_PASS;
-	return not_ours(p);
+	if (!address_of_host(p->key.dst))
+		return not_ours(p);
+	if (!rule)
+		return VERDICT_PASS;
+	return martian_source(p) ? drop(p, REASON_MARTIAN) : publish4(skb, p, rule);
 }
 
 static __always_inline int uplink_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -39,8 +54,9 @@ static __always_inline int uplink_ipv4(struct __sk_buff *skb, struct packet *p)
 	struct flow4 *flow;
 	int verdict;
 
-	if (!parse_ipv4(skb, p))
-		return not_ours(p); /* the stack refuses and counts it */
+	/* The stack refuses and counts it; a source route if accept_source_route is 0. */
+	if (!parse_ipv4(skb, p) || source_routed(skb, p))
+		return not_ours(p);
 	p->key.zone = ZONE_OUTSIDE;
 	p->self = p->key.dst;
 	flow = flow_of4(p);

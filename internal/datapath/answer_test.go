@@ -135,7 +135,7 @@ func TestNobodyIsTold(t *testing.T) {
 	for _, src := range []string{"224.0.0.1", "127.0.0.1", "255.255.255.255", "0.0.0.0"} {
 		strange := sent.from(netip.AddrPortFrom(netip.MustParseAddr(src), 1))
 		strange.ttl = 1
-		f.expectDrop(datapath.HookUplink, uplink, strange.bytes(), reasons.TtlExceeded)
+		f.expectDrop(datapath.HookUplink, uplink, strange.bytes(), reasons.Martian)
 	}
 	// Outside has had more than its share; each container has its own.
 	limits := f.loader.Maps()["answer_limits"]

@@ -1,6 +1,7 @@
 package datapath_test
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"slices"
@@ -149,7 +150,8 @@ func (f frame) bytes() []byte {
 		SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice(),
 	}
 	if len(f.options) > 0 {
-		ip.Options = []layers.IPv4Option{{OptionType: f.options[0], OptionLength: uint8(len(f.options)), OptionData: f.options[2:]}}
+		// Room for them: gopacket does not write all that a test may want.
+		ip.Options = []layers.IPv4Option{{OptionType: 130, OptionLength: uint8(len(f.options)), OptionData: f.options[2:]}}
 	}
 	if f.more {
 		ip.Flags = layers.IPv4MoreFragments
@@ -161,6 +163,11 @@ func (f frame) bytes() []byte {
 		panic(err) // the test built nonsense
 	}
 	raw := slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x00}, buffer.Bytes(), f.padding)
+	if len(f.options) > 0 {
+		copy(raw[34:], f.options)
+		copy(raw[24:], []byte{0, 0})
+		binary.BigEndian.PutUint16(raw[24:], ^sum16(raw[14:transportAt(raw)]))
+	}
 	if f.noChecksum {
 		copy(raw[transportAt(raw)+6:], []byte{0, 0})
 	}

@@ -37,7 +37,7 @@ func TestResolverSwapsPorts(t *testing.T) {
 		"from port 53":           inSandbox.udp(53, asked),
 		"from the bound port":    inSandbox.udp(datapath.ResolverPort, asked),
 		"without a UDP checksum": withoutChecksum(inSandbox.udp(40000, asked)),
-		"with options":           withOptions(inSandbox.udp(40000, asked)),
+		"with options":           withOptions(inSandbox.udp(40000, asked), routerAlert...),
 		"the first of fragments": firstFragment(inSandbox.udp(40000, asked)),
 		"of TTL 1, which stays":  withTTL(inSandbox.udp(40000, asked), 1),
 	} {
@@ -50,8 +50,11 @@ func TestResolverSwapsPorts(t *testing.T) {
 }
 
 func withoutChecksum(f frame) frame { f.noChecksum = true; return f }
-func withOptions(f frame) frame     { f.options = []byte{148, 4, 0, 0}; return f }
-func firstFragment(f frame) frame   { f.more = true; return f }
+func withOptions(f frame, options ...byte) frame {
+	f.options = options
+	return f
+}
+func firstFragment(f frame) frame { f.more = true; return f }
 func withTTL(f frame, ttl uint8) frame {
 	f.ttl = ttl
 	return f

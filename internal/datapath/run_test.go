@@ -21,15 +21,16 @@ const (
 // skb is the part of struct __sk_buff that TEST_RUN takes and gives back; see
 // convert___skb_to_skb in net/bpf/test_run.c.
 type skb struct {
-	_       [2]uint32
-	Mark    uint32
-	_       [7]uint32
-	Ifindex uint32
-	_       [27]uint32
-	Tstamp  uint64
-	_       [4]uint32
-	GSOSize uint32
-	_       [3]uint32
+	_              [2]uint32
+	Mark           uint32
+	_              [6]uint32
+	IngressIfindex uint32
+	Ifindex        uint32
+	_              [27]uint32
+	Tstamp         uint64
+	_              [4]uint32
+	GSOSize        uint32
+	_              [3]uint32
 }
 
 // run sends raw bytes through a hook's program, and asserts what holds for

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -119,4 +121,17 @@ func expectUnreached(t testing.TB, n *lab.Namespace, addr string) {
 	if r := ask(n, "tcp-ask", addr); r.Code == 0 {
 		t.Errorf("%s was reached: %s", addr, r.Stdout)
 	}
+}
+
+// setSysctls writes settings "path below /proc/sys/net=value" of a namespace.
+func setSysctls(n *lab.Namespace, settings ...string) {
+	n.Must(func() error {
+		for _, s := range settings {
+			path, value, _ := strings.Cut(s, "=")
+			if err := os.WriteFile(filepath.Join("/proc/sys/net", path), []byte(value), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

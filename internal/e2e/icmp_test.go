@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +24,7 @@ func routedLab(t *testing.T, mtu int) (*lab.Lab, *lab.Namespace) {
 	beyond.Address("eth0", beyondAddr+"/24")
 	beyond.Route("", "203.0.113.1")
 	setMTU(l.Client, "wire", mtu)
-	l.Client.Must(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	setSysctls(l.Client, "ipv4/ip_forward=1")
 	return l, beyond
 }
 

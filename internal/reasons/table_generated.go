@@ -10,11 +10,11 @@ const (
 	SpoofedMac          Reason = 4  // the source MAC address is not the endpoint's
 	SpoofedAddress      Reason = 5  // the source address is not the endpoint's
 	SpoofedArp          Reason = 6  // an ARP payload names an address that is not the endpoint's
-	Martian             Reason = 7  // a loopback or zero address where none may be
+	Martian             Reason = 7  // an address where it may not be: loopback, zero, or from outside with one of ours
 	NoEndpoint          Reason = 8  // nobody in the network has the destination address
 	NotReady            Reason = 9  // the destination endpoint's programs are not attached yet
 	Isolation           Reason = 10 // the destination belongs to another network of this host
-	Unpublished         Reason = 11 // from outside to an address of a container network without a flow
+	Unpublished         Reason = 11 // from outside to an address of a container network without a flow, or forwarded to one by the stack
 	Internal            Reason = 12 // an internal network has no way to the outside
 	NoFlow              Reason = 13 // a packet in the middle of a connection that is not known
 	NoRoute             Reason = 14 // the host has no route to the destination, or one that refuses it
@@ -30,6 +30,7 @@ const (
 	Rewrite             Reason = 24 // the kernel refused to change the packet
 	Ipv6Disabled        Reason = 25 // IPv6 from a network that has none
 	NoMember            Reason = 26 // an alias none of whose members is up
+	SourceRoute         Reason = 27 // the sender chose the packet's way by an IPv4 option
 )
 
 var table = [...]struct{ name, description string }{
@@ -39,11 +40,11 @@ var table = [...]struct{ name, description string }{
 	4:  {"spoofed-mac", "the source MAC address is not the endpoint's"},
 	5:  {"spoofed-address", "the source address is not the endpoint's"},
 	6:  {"spoofed-arp", "an ARP payload names an address that is not the endpoint's"},
-	7:  {"martian", "a loopback or zero address where none may be"},
+	7:  {"martian", "an address where it may not be: loopback, zero, or from outside with one of ours"},
 	8:  {"no-endpoint", "nobody in the network has the destination address"},
 	9:  {"not-ready", "the destination endpoint's programs are not attached yet"},
 	10: {"isolation", "the destination belongs to another network of this host"},
-	11: {"unpublished", "from outside to an address of a container network without a flow"},
+	11: {"unpublished", "from outside to an address of a container network without a flow, or forwarded to one by the stack"},
 	12: {"internal", "an internal network has no way to the outside"},
 	13: {"no-flow", "a packet in the middle of a connection that is not known"},
 	14: {"no-route", "the host has no route to the destination, or one that refuses it"},
@@ -59,4 +60,5 @@ var table = [...]struct{ name, description string }{
 	24: {"rewrite", "the kernel refused to change the packet"},
 	25: {"ipv6-disabled", "IPv6 from a network that has none"},
 	26: {"no-member", "an alias none of whose members is up"},
+	27: {"source-route", "the sender chose the packet's way by an IPv4 option"},
 }

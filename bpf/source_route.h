@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Options of IPv4 by which a sender chooses the packet's way (RFC 791 3.1). No
+ * packet with one is translated: where it goes would be up to whoever reads the
+ * option next, behind every check of its addresses.
+ */
+#ifndef SLUICE_SOURCE_ROUTE_H
+#define SLUICE_SOURCE_ROUTE_H
+
+#include "parse.h"
+
+#define IPV4_OPTIONS_MAX 40
+#define IPV4_OPTION_END 0
+#define IPV4_OPTION_NOP 1
+#define IPV4_OPTION_LOOSE_ROUTE 131
+#define IPV4_OPTION_STRICT_ROUTE 137
+
+/* find_source_route walks the options, of which there are `len` bytes. */
+__noinline int find_source_route(struct __sk_buff *skb, __u32 len)
+{
+	__u8 options[64] = {}; /* a power of two, for the mask */
+	__u32 at = 0;
+
+	if (!len || len > IPV4_OPTIONS_MAX || bpf_skb_load_bytes(skb, ETH_LEN + sizeof(struct ipv4_header), options, len))
+		return 0;
+	for (int i = 0; i < IPV4_OPTIONS_MAX; i++) {
+		__u8 kind = options[at & 63];
+		__u8 size = options[(at + 1) & 63];
+
+		if (kind == IPV4_OPTION_LOOSE_ROUTE || kind == IPV4_OPTION_STRICT_ROUTE)
+			return 1;
+		if (kind == IPV4_OPTION_END)
+			return 0;
+		at += kind == IPV4_OPTION_NOP ? 1 : size;
+		/* Nobody takes a packet whose options contradict themselves. */
+		if (at >= len || (kind != IPV4_OPTION_NOP && size < 2))
+			return 0;
+	}
+	return 0;
+}
+
+static __always_inline bool source_routed(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 len = p->transport - ETH_LEN - sizeof(struct ipv4_header);
+
+	return len && find_source_route(skb, len);
+}
+
+#endif

@@ -1,0 +1,176 @@
+package e2e
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/lab"
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// tap sends and sees whole frames on a device: what no socket would send, and
+// what no socket would be told of.
+type tap struct {
+	t   testing.TB
+	fd  int
+	mac net.HardwareAddr // the device's
+}
+
+// newTap opens a tap in the namespace that a thread is in while within runs.
+func newTap(t testing.TB, within func(func() error) error, device string) *tap {
+	t.Helper()
+	p := &tap{t: t, fd: -1}
+	err := within(func() error {
+		link, err := net.InterfaceByName(device)
+		if err != nil {
+			return err
+		}
+		p.mac = link.HardwareAddr
+		all := int(htons(unix.ETH_P_ALL))
+		if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all); err != nil {
+			return err
+		}
+		return unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: link.Index})
+	})
+	if err != nil {
+		t.Fatalf("tap %s: %v", device, err)
+	}
+	t.Cleanup(func() { unix.Close(p.fd) })
+	return p
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// tapOn is newTap on a device of a lab's namespace.
+func tapOn(n *lab.Namespace, t testing.TB, device string) *tap {
+	t.Helper()
+	return newTap(t, n.Do, device)
+}
+
+// tapIn is newTap on a container's eth0.
+func tapIn(l *lab.Lab, name string) *tap {
+	l.Helper()
+	sandbox := sandboxOf(l, name)
+	return newTap(l.T, func(fn func() error) error { return netdev.InNamespace(sandbox, fn) }, "eth0")
+}
+
+func (p *tap) send(frame []byte) {
+	p.t.Helper()
+	if _, err := unix.Write(p.fd, frame); err != nil {
+		p.t.Fatalf("send a frame: %v", err)
+	}
+}
+
+// receive returns the next frame that came in, nil when none came in time.
+func (p *tap) receive(patience time.Duration) []byte {
+	p.t.Helper()
+	buffer := make([]byte, 64<<10)
+	for deadline := time.Now().Add(patience); ; {
+		left := max(time.Until(deadline), time.Millisecond)
+		tv := unix.NsecToTimeval(left.Nanoseconds())
+		if err := unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+			p.t.Fatal(err)
+		}
+		n, from, err := unix.Recvfrom(p.fd, buffer, 0)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil
+		case from.(*unix.SockaddrLinklayer).Pkttype != unix.PACKET_OUTGOING:
+			return buffer[:n]
+		}
+	}
+}
+
+// until collects the frames that come in until one holds the mark, which must
+// come: what was sent before it has come by then, or never will.
+func (p *tap) until(mark string) [][]byte {
+	p.t.Helper()
+	var seen [][]byte
+	for {
+		frame := p.receive(10 * time.Second)
+		if frame == nil {
+			p.t.Errorf("no frame with %q came", mark)
+			return seen
+		}
+		if bytes.Contains(frame, []byte(mark)) {
+			return seen
+		}
+		seen = append(seen, slices.Clone(frame))
+	}
+}
+
+// packet is an IPv4 packet that a test makes up.
+type packet struct {
+	srcMAC, dstMAC net.HardwareAddr
+	src, dst       string      // address:port
+	tcp            *layers.TCP // its ports are those above; nil for UDP
+	options        []byte      // of IPv4
+	payload        string
+}
+
+func (k packet) bytes() []byte {
+	src, dst := netip.MustParseAddrPort(k.src), netip.MustParseAddrPort(k.dst)
+	ip := &layers.IPv4{
+		Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: src.Addr().AsSlice(), DstIP: dst.Addr().AsSlice(),
+	}
+	if len(k.options) > 0 {
+		ip.Options = []layers.IPv4Option{{OptionType: k.options[0], OptionLength: uint8(len(k.options)), OptionData: k.options[2:]}}
+	}
+	var transport interface {
+		gopacket.SerializableLayer
+		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+	} = &layers.UDP{SrcPort: layers.UDPPort(src.Port()), DstPort: layers.UDPPort(dst.Port())}
+	if k.tcp != nil {
+		segment := *k.tcp
+		segment.SrcPort, segment.DstPort = layers.TCPPort(src.Port()), layers.TCPPort(dst.Port())
+		ip.Protocol, transport = layers.IPProtocolTCP, &segment
+	}
+	_ = transport.SetNetworkLayerForChecksum(ip) // fails for other layers than IP's
+	return serialize(
+		&layers.Ethernet{SrcMAC: k.srcMAC, DstMAC: k.dstMAC, EthernetType: layers.EthernetTypeIPv4},
+		ip, transport, gopacket.Payload(k.payload))
+}
+
+// arp is an ARP packet for IPv4 on Ethernet, sent to everybody.
+func arp(operation uint16, frameMAC, senderMAC net.HardwareAddr, sender, target string) []byte {
+	return serialize(
+		&layers.Ethernet{SrcMAC: frameMAC, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
+		&layers.ARP{
+			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+			Operation: operation, SourceHwAddress: senderMAC, SourceProtAddress: netip.MustParseAddr(sender).AsSlice(),
+			DstHwAddress: make([]byte, 6), DstProtAddress: netip.MustParseAddr(target).AsSlice(),
+		})
+}
+
+func serialize(all ...gopacket.SerializableLayer) []byte {
+	buffer := gopacket.NewSerializeBuffer()
+	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(buffer, options, all...); err != nil {
+		panic(err) // the test built nonsense
+	}
+	return buffer.Bytes()
+}
+
+// macOf is the hardware address of a namespace's device.
+func macOf(n *lab.Namespace, device string) (mac net.HardwareAddr) {
+	n.Must(func() error {
+		link, err := net.InterfaceByName(device)
+		if err == nil {
+			mac = link.HardwareAddr
+		}
+		return err
+	})
+	return mac
+}
+
+// mustMAC reads a hardware address that a test writes down.
+func mustMAC(s string) net.HardwareAddr { return must(net.ParseMAC(s)) }
