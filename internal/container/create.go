@@ -100,6 +100,9 @@ func (r *Record) readNetworking(network engine.Network) error {
 		}
 		r.Ports = append(r.Ports, engine.PortFromSpec(parsed))
 	}
+	if err := engine.CheckApart(r.Ports); err != nil {
+		return err
+	}
 	if r.Config.IPAddress != "" {
 		addr, err := netip.ParseAddr(r.Config.IPAddress)
 		if err != nil || !addr.Is4() {

@@ -25,7 +25,7 @@ type Engine interface {
 	Endpoint(id string) (engine.Endpoint, error)
 	Endpoints(networkID string) []engine.Endpoint
 	Publish(ctx context.Context, id string, ports []engine.PublishedPort) ([]engine.PublishedPort, error)
-	Unpublish(ctx context.Context, id string, ports []engine.PublishedPort) error
+	Unpublish(ctx context.Context, id string, ports []engine.PublishedPort) ([]engine.PublishedPort, error)
 }
 
 // Names serves names inside sandboxes; *names.Service does.

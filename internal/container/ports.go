@@ -12,42 +12,29 @@ import (
 // Publish publishes further ports of a container, at once when its sandbox is
 // there and with every start from now on. It returns what was published.
 func (m *Manager) Publish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
-	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
-		published := ports
+	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) (published []engine.PublishedPort, err error) {
+		wanted := slices.Concat(r.Ports, ports)
 		if endpoint := m.EndpointOf(*r); endpoint.ID != "" {
-			var err error
-			if published, err = m.Engine.Publish(ctx, endpoint.ID, ports); err != nil {
-				return nil, err
-			}
+			published, err = m.Engine.Publish(ctx, endpoint.ID, ports)
+		} else {
+			published, err = ports, engine.CheckApart(wanted)
 		}
-		r.Ports = slices.Concat(r.Ports, ports)
-		return published, nil
+		r.Ports = wanted
+		return published, err
 	})
 }
 
 // Unpublish withdraws ports that were published, and returns them.
 func (m *Manager) Unpublish(ctx context.Context, ref string, specs []string) ([]engine.PublishedPort, error) {
-	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) ([]engine.PublishedPort, error) {
+	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) (withdrawn []engine.PublishedPort, err error) {
 		if endpoint := m.EndpointOf(*r); endpoint.ID != "" {
-			if err := m.Engine.Unpublish(ctx, endpoint.ID, ports); err != nil {
-				return nil, err
-			}
+			withdrawn, err = m.Engine.Unpublish(ctx, endpoint.ID, ports)
+			r.Ports = engine.Forget(r.Ports, withdrawn)
+		} else {
+			r.Ports, withdrawn, err = engine.Withdraw(r.Name, r.Ports, ports)
 		}
-		r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(wanted engine.PublishedPort) bool {
-			return slices.ContainsFunc(ports, func(p engine.PublishedPort) bool { return withdraws(p, wanted) })
-		})
-		return ports, nil
+		return withdrawn, err
 	})
-}
-
-// withdraws reports whether a request to withdraw means the port: one that
-// names no host port means every one that leads to the target.
-func withdraws(request, wanted engine.PublishedPort) bool {
-	if request.Protocol != wanted.Protocol || request.Target != wanted.Target {
-		return false
-	}
-	return request.First == 0 ||
-		request.First == wanted.First && request.Last == wanted.Last && request.HostAddr == wanted.HostAddr
 }
 
 // changePorts changes the ports of a container, or of the one whose sandbox it

@@ -92,7 +92,7 @@ func TestBadContainers(t *testing.T) {
 	l.OK("network", "create", "--subnet=172.20.0.0/29", "small")
 	l.OK("run", "-d", "--name=net00", "-p", "8080:80", "-p", "9000-9005:9000-9005/udp")
 	l.OK("run", "-d", "--name=net01", "--network=small", "--ip=172.20.0.5")
-	l.OK("create", "--name=created")
+	l.OK("create", "--name=created", "-p", "5000:80")
 	for _, b := range []badInput{
 		{"run -d --name=net00", 125, "already in use"},
 		{"run -d --name=created", 125, "already in use"},
@@ -174,6 +174,10 @@ func TestBadContainers(t *testing.T) {
 		{"inspect --format {{.Nonsense}} net00", 1, "Nonsense"},
 		{"port nobody", 1, "nobody"},
 		{"port net00 81", 1, "81"},
+		{"create -p 81:80 -p 81:81", 125, "0.0.0.0:81 failed: port is already allocated"},
+		{"publish created 6000:80 6000:81", 125, "0.0.0.0:6000 failed: port is already allocated"},
+		{"publish created 5000:80", 125, "0.0.0.0:5000 failed: port is already allocated"},
+		{"unpublish created 5000:81", 125, "created does not publish 5000:81"},
 		{"publish nobody 81:81", 125, "nobody"},
 		{"publish net01 8080:80", 125, "8080"},
 		{"publish net00 nonsense", 125, "nonsense"},

@@ -45,6 +45,32 @@ func TestPublishWhileRunning(t *testing.T) {
 	expectUnreached(t, l.Client, lab.HostAddr+":8080")
 }
 
+// TestUnpublishLasts covers ports that were chosen for the container: what was
+// withdrawn does not come back with its next start.
+func TestUnpublishLasts(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("run", "-d", "--name=net00", "-p", "80", "-p", "8600-8610:70", "-p", "127.0.0.1:8700:60", "-p", "90-92")
+	chosen := strings.TrimPrefix(l.OK("port", "net00", "80"), "0.0.0.0:")
+	for _, c := range []struct{ port, printed string }{
+		{chosen + ":80", "80/tcp -> 0.0.0.0:" + chosen},
+		{"8600:70", "70/tcp -> 0.0.0.0:8600"},
+		{"60", "60/tcp -> 127.0.0.1:8700"},
+		{"91", "91/tcp -> " + l.OK("port", "net00", "91")},
+	} {
+		if got := l.OK("unpublish", "net00", c.port); got != c.printed {
+			t.Errorf("unpublish %s printed %q, want %q", c.port, got, c.printed)
+		}
+	}
+	l.OK("stop", "-t", "0", "net00")
+	l.OK("start", "net00")
+	for line := range strings.Lines(l.OK("port", "net00")) {
+		if !strings.HasPrefix(line, "90/tcp") && !strings.HasPrefix(line, "92/tcp") {
+			t.Errorf("published again: %s", line)
+		}
+	}
+}
+
 // TestUnpublishEndsConnections: what was withdrawn serves nobody any more.
 func TestUnpublishEndsConnections(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,7 @@ func (r *resolver) add(p PublishedPort) error {
 	}
 	for _, other := range r.published {
 		if p.overlaps(other) {
-			return apierr.Conflict("Bind for %s failed: port is already allocated", hostPorts(p.HostAddr, max(p.First, other.First), min(p.Last, other.Last)))
+			return errAllocated(p, other)
 		}
 	}
 	r.accept(p)

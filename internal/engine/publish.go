@@ -33,31 +33,30 @@ func (e *Engine) Publish(ctx context.Context, endpointID string, requests []Publ
 	return ports, nil
 }
 
-// Unpublish withdraws ports of an endpoint and returns when nothing reaches it
-// by them any more. A request names a port as it was published; one with First
-// 0 names every host port that leads to the target.
-func (e *Engine) Unpublish(ctx context.Context, endpointID string, requests []PublishedPort) error {
+// Unpublish withdraws ports of an endpoint, and returns them when nothing reaches
+// it by them any more. A request names a port as Withdraw says.
+func (e *Engine) Unpublish(ctx context.Context, endpointID string, requests []PublishedPort) ([]PublishedPort, error) {
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	ep, n, err := e.endpointAndNetwork(endpointID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	kept, withdrawn, err := withdraw(ep, requests)
+	kept, withdrawn, err := Withdraw(ep.Owner, ep.Ports, requests)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	without := ep
 	without.Ports = kept
 	// What publishing them again would do, taken back.
 	if err := e.publishPlan(n, without, ep, withdrawn).teardown(); err != nil {
-		return fmt.Errorf("withdraw ports of %s: %w", ep.Owner, err)
+		return nil, fmt.Errorf("withdraw ports of %s: %w", ep.Owner, err)
 	}
 	e.log.Info("ports withdrawn", "endpoint", ep.ID, "owner", ep.Owner, "count", len(withdrawn))
-	return nil
+	return withdrawn, nil
 }
 
 func (e *Engine) endpointAndNetwork(id string) (Endpoint, Network, error) {
@@ -119,42 +118,4 @@ func (e *Engine) ruleStep(endpoint uint32, p PublishedPort) step {
 		},
 		undo: func() error { return e.datapath.ClearRule(p.Rule) },
 	}
-}
-
-// withdraw splits an endpoint's ports into those that stay and those that the
-// requests name. Every request must name one.
-func withdraw(ep Endpoint, requests []PublishedPort) (kept, withdrawn []PublishedPort, err error) {
-	kept = slices.Clone(ep.Ports)
-	for _, request := range requests {
-		request = request.complete()
-		before := len(withdrawn)
-		kept = slices.DeleteFunc(kept, func(p PublishedPort) bool {
-			named := request.names(p)
-			if named {
-				withdrawn = append(withdrawn, p)
-			}
-			return named
-		})
-		if len(withdrawn) == before {
-			return nil, nil, apierr.NotFound("%s does not publish %s", ep.Owner, request)
-		}
-	}
-	return kept, withdrawn, nil
-}
-
-// names reports whether a request to withdraw is about the published port. A
-// range that one port was chosen from is about that port.
-func (p PublishedPort) names(published PublishedPort) bool {
-	if p.Protocol != published.Protocol || p.HostAddr != published.HostAddr {
-		return false
-	}
-	switch {
-	case p.First == 0:
-		return p.Target <= published.Target && published.TargetLast <= p.TargetLast
-	case p.Target != published.Target || p.TargetLast != published.TargetLast:
-		return false
-	case p.Target == p.TargetLast:
-		return p.First <= published.First && published.Last <= p.Last
-	}
-	return p.First == published.First && p.Last == published.Last
 }

@@ -34,14 +34,16 @@ func TestPublishAndUnpublish(t *testing.T) {
 		t.Errorf("stored %v", stored.Ports)
 	}
 
-	err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80), tcp(8081, 8081, 80)})
+	_, err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80), tcp(8081, 8081, 80)})
 	wantError(t, err, 404, "net00 does not publish 8081:80/tcp")
-	must(t, f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80)}))
+	_, err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80)})
+	must(t, err)
 	want = []string{"ClearRule 2", "SetEndpoint 1 ready=true translated=true"}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q", got)
 	}
-	must(t, f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(9000, 9009, 90)}))
+	_, err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(9000, 9009, 90)})
+	must(t, err)
 	want = []string{"ClearRule 3", "SetEndpoint 1 ready=true translated=false"}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q", got)
@@ -129,7 +131,8 @@ func TestEngineChoosesPorts(t *testing.T) {
 
 	// Withdrawn by target; then the search goes on behind the last choice, and
 	// leaves the free ports only when there are no others.
-	must(t, f.Unpublish(context.Background(), ep.ID, []PublishedPort{two}))
+	_, err = f.Unpublish(context.Background(), ep.ID, []PublishedPort{two})
+	must(t, err)
 	for _, want := range []uint16{1026, 1027, 1028, 1029} {
 		ports, err := f.Publish(context.Background(), ep.ID, []PublishedPort{any80})
 		if err != nil || ports[0].First != want {
@@ -169,7 +172,8 @@ func TestFirstFreeOfHostRange(t *testing.T) {
 	}
 	_, err = f.CreateEndpoint(context.Background(), f.request("bridge", choice))
 	wantError(t, err, 409, "all ports are allocated")
-	must(t, f.Unpublish(context.Background(), second.ID, []PublishedPort{choice}))
+	_, err = f.Unpublish(context.Background(), second.ID, []PublishedPort{choice})
+	must(t, err)
 }
 
 func TestRules(t *testing.T) {

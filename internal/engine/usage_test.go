@@ -49,7 +49,8 @@ func TestPublishedPorts(t *testing.T) {
 			t.Errorf("got %+v", v)
 		}
 	}
-	must(t, f.Unpublish(context.Background(), ep.ID, []PublishedPort{tcp(8080, 8080, 80)}))
+	_, err = f.Unpublish(context.Background(), ep.ID, []PublishedPort{tcp(8080, 8080, 80)})
+	must(t, err)
 	if views, err = f.PublishedPorts(); err != nil || len(views) != 2 {
 		t.Errorf("%d published ports, %v, after one of 3 was removed", len(views), err)
 	}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/sluice-net/sluice/internal/apierr"
+)
+
+// Withdraw splits ports into those that stay and those that the requests name.
+// Every request must name one: a port as it was published, or with First 0 every
+// port that leads to the target, on the address or, without one, on any.
+func Withdraw(owner string, ports, requests []PublishedPort) (kept, withdrawn []PublishedPort, err error) {
+	kept = slices.Clone(ports)
+	for _, request := range requests {
+		request = request.complete()
+		before := len(withdrawn)
+		kept = slices.DeleteFunc(kept, func(p PublishedPort) bool {
+			named := request.names(p.complete())
+			if named {
+				withdrawn = append(withdrawn, p)
+			}
+			return named
+		})
+		if len(withdrawn) == before {
+			return nil, nil, apierr.NotFound("%s does not publish %s", owner, request)
+		}
+	}
+	return kept, withdrawn, nil
+}
+
+// names reports whether a request to withdraw is about the published port. A
+// range that one port was chosen from is about that port.
+func (p PublishedPort) names(published PublishedPort) bool {
+	if p.First == 0 && p.HostAddr.IsUnspecified() {
+		published.HostAddr = p.HostAddr
+	}
+	return p.ledTo(published)
+}
+
+// ledTo reports whether a request to publish is the one that the port came from.
+func (p PublishedPort) ledTo(published PublishedPort) bool {
+	if p.Protocol != published.Protocol || p.HostAddr != published.HostAddr {
+		return false
+	}
+	switch {
+	case p.First == 0:
+		return p.Target <= published.Target && published.TargetLast <= p.TargetLast
+	case p.Target != published.Target || p.TargetLast != published.TargetLast:
+		return false
+	case p.Target == p.TargetLast:
+		return p.First <= published.First && published.Last <= p.Last
+	}
+	return p.First == published.First && p.Last == published.Last
+}
+
+// Forget takes ports that were withdrawn out of the requests that they came
+// from: what is left is to be published with the next start. Of a range for
+// which the host's ports were chosen, the rest stays.
+func Forget(requests, withdrawn []PublishedPort) []PublishedPort {
+	requests = slices.Clone(requests)
+	for _, port := range withdrawn {
+		port = port.complete()
+		at := slices.IndexFunc(requests, func(r PublishedPort) bool { return r.complete().ledTo(port) })
+		if at < 0 {
+			continue
+		}
+		requests = slices.Replace(requests, at, at+1, requests[at].complete().without(port)...)
+	}
+	return requests
+}
+
+// without returns what is left of a request when one port that it led to is not
+// wanted any more.
+func (p PublishedPort) without(port PublishedPort) (rest []PublishedPort) {
+	if p.First != 0 {
+		return nil
+	}
+	before, behind := p, p
+	if before.TargetLast = port.Target - 1; p.Target < port.Target {
+		rest = append(rest, before)
+	}
+	if behind.Target = port.TargetLast + 1; port.TargetLast < p.TargetLast {
+		rest = append(rest, behind)
+	}
+	return rest
+}
+
+// CheckApart returns an error when two of the requests claim the same port of
+// the host: they could never be published together.
+func CheckApart(requests []PublishedPort) error {
+	for i, p := range requests {
+		for _, other := range requests[:i] {
+			if p.fixed() && other.fixed() && p.overlaps(other) {
+				return errAllocated(p, other)
+			}
+		}
+	}
+	return nil
+}
+
+// fixed reports whether a request leaves no choice of the host's ports.
+func (p PublishedPort) fixed() bool {
+	p = p.complete()
+	return p.First != 0 && (p.First == p.Last || p.Target != p.TargetLast)
+}
+
+func errAllocated(p, other PublishedPort) error {
+	return apierr.Conflict("Bind for %s failed: port is already allocated", hostPorts(p.HostAddr, max(p.First, other.First), min(p.Last, other.Last)))
+}
