@@ -44,9 +44,15 @@ var ErrNoDaemon = errors.New("cannot connect to the sluice daemon")
 // ErrDaemonGone is returned when the daemon ends before it has answered.
 var ErrDaemonGone = errors.New("the daemon went away during the request; start it again and see with `sluice ps -a` what was done")
 
+// errNoReference is returned for what can be neither a name nor an ID.
+var errNoReference = errors.New("invalid name or ID: it is empty, or made of dots alone")
+
 // request sends body, if any, and returns the answer's body, which the caller
 // closes. An answer with an error becomes an *apierr.Error.
 func (c *Client) request(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	if path == "" {
+		return nil, errNoReference
+	}
 	var reader io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -120,8 +126,18 @@ func fetch[T any](ctx context.Context, c *Client, method, path string, body any)
 	return answer, err
 }
 
-func container(ref, action string) string {
-	return "/containers/" + url.PathEscape(ref) + action
+func container(ref, action string) string { return object("/containers/", ref, action) }
+
+func network(ref string) string { return object("/networks/", ref, "") }
+
+// object is the path of what a reference names, "" for a reference that would be
+// lost in it.
+func object(kind, ref, action string) string {
+	switch ref {
+	case "", ".", "..":
+		return ""
+	}
+	return kind + url.PathEscape(ref) + action
 }
 
 // CreateContainer records a container.
@@ -213,12 +229,12 @@ func (c *Client) ListNetworks(ctx context.Context) ([]Network, error) {
 
 // InspectNetwork returns everything about a network.
 func (c *Client) InspectNetwork(ctx context.Context, ref string) (Network, error) {
-	return fetch[Network](ctx, c, "GET", "/networks/"+url.PathEscape(ref), nil)
+	return fetch[Network](ctx, c, "GET", network(ref), nil)
 }
 
 // RemoveNetwork removes a network.
 func (c *Client) RemoveNetwork(ctx context.Context, ref string) error {
-	return c.call(ctx, "DELETE", "/networks/"+url.PathEscape(ref), nil, nil)
+	return c.call(ctx, "DELETE", network(ref), nil, nil)
 }
 
 // NAT returns the rules in force and their counters.

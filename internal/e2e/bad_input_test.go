@@ -191,6 +191,23 @@ func TestBadContainers(t *testing.T) {
 	}
 }
 
+// TestNoReference covers references that no path of the API can carry.
+func TestNoReference(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for _, ref := range []string{"", ".", ".."} {
+		for _, args := range []string{
+			"start", "stop", "kill", "rm", "rm -f", "wait", "logs", "port", "inspect", "network rm", "network inspect",
+		} {
+			expectLine(t, args+" "+ref, l.Sluice(append(strings.Fields(args), ref)...), 1, "invalid name or ID")
+		}
+		expectLine(t, "exec", l.Sluice("exec", ref, "true"), 1, "invalid name or ID")
+		for _, verb := range []string{"publish", "unpublish"} {
+			expectLine(t, verb, l.Sluice(verb, ref, "80:80"), 125, "invalid name or ID")
+		}
+	}
+}
+
 // TestInspectNobody covers the verbs that print what they found and complain
 // of the rest, as Docker does.
 func TestInspectNobody(t *testing.T) {
