@@ -38,9 +38,18 @@ func TestAlias(t *testing.T) {
 func TestClearAliasLeavesOthers(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	must(t, k.SetAlias(2, maps.Alias{Addr: ip("172.20.255.254")}))
-	must(t, k.ClearAlias(1, ip("172.20.255.254")))
-	equal(t, "entries", k.entries("vips4"), 1)
+	must(t, k.SetAlias(2, maps.Alias{Addr: ip("172.20.255.254"), Addr6: ip("fd00::ffff")}))
+	must(t, k.ClearAlias(1, ip("172.20.255.254"), ip("fd00::ffff")))
+	equal(t, "entries", k.entries("vips4")+k.entries("vips6"), 2)
+	must(t, k.ClearAlias(2, ip("172.20.255.254"), ip("fd00::ffff")))
+	equal(t, "entries", k.entries("vips4")+k.entries("vips6"), 0)
+}
+
+func TestAliasWithIPv6(t *testing.T) {
+	t.Parallel()
+	k := newKernel(t)
+	must(t, k.SetAlias(4, maps.Alias{Network: 3, Addr: ip("172.20.255.254"), Addr6: ip("fd00::ffff"), Rule: 9, Members: []uint32{5, 7}}))
+	equal(t, "of both families", get[datapath.Vip](k, "vips6", wire6("fd00::ffff")), get[datapath.Vip](k, "vips4", wire("172.20.255.254")))
 }
 
 func TestTooManyMembers(t *testing.T) {

@@ -91,7 +91,7 @@ func TestNewNamesTheMapThatIsMissing(t *testing.T) {
 	k := newKernel(t)
 	for name := range k.byName {
 		switch name {
-		case "flows6", "subnets6", "endpoints6", "host_addrs6", "vips6", "fragments4", "fragments6", "scratch_flows6", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins":
+		case "fragments4", "fragments6", "scratch_flows6", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins":
 			continue // the datapath's alone
 		}
 		without := map[string]*ebpf.Map{}

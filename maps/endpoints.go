@@ -10,7 +10,15 @@ import (
 // prefixLength is the number of ones in a netmask, whatever its byte order.
 func prefixLength(mask uint32) uint32 { return uint32(bits.OnesCount32(mask)) }
 
-// SetEndpoint writes an endpoint and the device and address that lead to it.
+// prefixLength6 is the number of ones in a netmask of IPv6.
+func prefixLength6(mask datapath.Addr6) (length uint32) {
+	for _, b := range mask.Bytes {
+		length += uint32(bits.OnesCount8(b))
+	}
+	return length
+}
+
+// SetEndpoint writes an endpoint and the device and addresses that lead to it.
 // The index keeps its generation, so that flows go on.
 func (m *Maps) SetEndpoint(index uint32, e Endpoint) error {
 	old, err := m.endpoint(index)
@@ -21,6 +29,7 @@ func (m *Maps) SetEndpoint(index uint32, e Endpoint) error {
 		Generation: old.Generation,
 		Ifindex:    e.Ifindex,
 		Addr4:      raw4(e.Addr),
+		Addr6:      raw6(e.Addr6),
 		Network:    e.Network,
 	}
 	copy(value.Mac[:], e.MAC)
@@ -38,6 +47,11 @@ func (m *Maps) SetEndpoint(index uint32, e Endpoint) error {
 	}
 	if err := m.put("endpoints4", value.Addr4, index); err != nil {
 		return err
+	}
+	if e.Addr6.IsValid() {
+		if err := m.put("endpoints6", value.Addr6, index); err != nil {
+			return err
+		}
 	}
 	return m.forget(index, old, value)
 }
@@ -64,7 +78,7 @@ func (m *Maps) endpoint(index uint32) (datapath.Endpoint, error) {
 	return e, nil
 }
 
-// forget removes the device and address of old that now does not have and
+// forget removes the device and addresses of old that now does not have and
 // that nobody else has taken meanwhile.
 func (m *Maps) forget(index uint32, old, now datapath.Endpoint) error {
 	if old.Ifindex != now.Ifindex {
@@ -73,13 +87,18 @@ func (m *Maps) forget(index uint32, old, now datapath.Endpoint) error {
 		}
 	}
 	if old.Addr4 != now.Addr4 {
-		return m.deleteOwned("endpoints4", old.Addr4, index)
+		if err := m.deleteOwned("endpoints4", old.Addr4, index); err != nil {
+			return err
+		}
+	}
+	if old.Addr6 != now.Addr6 {
+		return m.deleteOwned("endpoints6", old.Addr6, index)
 	}
 	return nil
 }
 
 // deleteOwned removes key while it leads to index.
-func (m *Maps) deleteOwned(name string, key, index uint32) error {
+func (m *Maps) deleteOwned(name string, key any, index uint32) error {
 	var owner uint32
 	if err := m.byName[name].Lookup(key, &owner); err != nil || owner != index {
 		return nil //nolint:nilerr // not there: nothing to remove

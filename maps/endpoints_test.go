@@ -119,3 +119,25 @@ func TestEndpointOutOfRange(t *testing.T) {
 	equal(t, "devices", k.entries("devices"), 0)
 	equal(t, "addresses", k.entries("endpoints4"), 0)
 }
+
+func TestEndpointWithIPv6(t *testing.T) {
+	t.Parallel()
+	k := newKernel(t)
+	e := someEndpoint()
+	e.Addr6 = ip("fd00::2")
+	must(t, k.SetEndpoint(5, e))
+	equal(t, "address", get[datapath.Endpoint](k, "endpoints", uint32(5)).Addr6, wire6("fd00::2"))
+	equal(t, "index by address", get[uint32](k, "endpoints6", wire6("fd00::2")), 5)
+	e.Addr6 = ip("fd00::3")
+	must(t, k.SetEndpoint(5, e))
+	equal(t, "addresses once it has moved", k.entries("endpoints6"), 1)
+	successor := e
+	successor.Addr, successor.Ifindex = ip("172.17.0.9"), 18
+	must(t, k.SetEndpoint(6, successor))
+	must(t, k.ClearEndpoint(5))
+	equal(t, "index by address of the successor", get[uint32](k, "endpoints6", wire6("fd00::3")), 6)
+	must(t, k.ClearEndpoint(6))
+	equal(t, "addresses in the end", k.entries("endpoints6"), 0)
+	must(t, k.SetEndpoint(5, someEndpoint()))
+	equal(t, "addresses of one without IPv6", k.entries("endpoints6"), 0)
+}

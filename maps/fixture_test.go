@@ -107,6 +107,9 @@ func mac(s string) net.HardwareAddr {
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
+// wire6 is wire for IPv6.
+func wire6(s string) datapath.Addr6 { return datapath.Addr6{Bytes: ip(s).As16()} }
+
 // wire is an address as it stands in a packet, which is how maps hold it.
 func wire(s string) uint32 {
 	bytes := ip(s).As4()

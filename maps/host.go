@@ -1,28 +1,31 @@
 package maps
 
 import (
-	"net/netip"
-
 	"github.com/sluice-net/sluice/internal/datapath"
 )
 
 // SetHostAddrs replaces the set of the host's own addresses.
 func (m *Maps) SetHostAddrs(addrs []HostAddr) error {
-	want := map[uint32]datapath.HostAddr{}
+	want4, want6 := map[uint32]datapath.HostAddr{}, map[datapath.Addr6]datapath.HostAddr{}
 	for _, a := range addrs {
+		value := datapath.HostAddr{Network: a.Network}
 		if a.Addr.Is4() {
-			want[raw4(a.Addr)] = datapath.HostAddr{Network: a.Network}
+			want4[raw4(a.Addr)] = value
+		} else {
+			want6[raw6(a.Addr)] = value
 		}
 	}
-	return replace(m, "host_addrs4", want)
+	if err := replace(m, "host_addrs4", want4); err != nil {
+		return err
+	}
+	return replace(m, "host_addrs6", want6)
 }
 
-// SetUplinks replaces the set of devices that lead outside: ifindex to the
-// source of masqueraded packets whose route prefers no other.
-func (m *Maps) SetUplinks(uplinks map[uint32]netip.Addr) error {
+// SetUplinks replaces the set of devices that lead outside, by ifindex.
+func (m *Maps) SetUplinks(uplinks map[uint32]Sources) error {
 	want := map[uint32]datapath.Uplink{}
-	for ifindex, source := range uplinks {
-		want[ifindex] = datapath.Uplink{Addr4: raw4(source)}
+	for ifindex, s := range uplinks {
+		want[ifindex] = datapath.Uplink{Addr4: raw4(s.IPv4), Addr6: raw6(s.IPv6)}
 	}
 	return replace(m, "uplinks", want)
 }

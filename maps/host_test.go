@@ -1,7 +1,6 @@
 package maps_test
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/sluice-net/sluice/internal/datapath"
@@ -26,31 +25,37 @@ func TestHostAddrsReplaceEachOther(t *testing.T) {
 	}
 }
 
-// An IPv6 address has no place in the map of IPv4 ones, not even as 0.0.0.0.
-func TestHostAddrsOfIPv6AreLeftOut(t *testing.T) {
+func TestHostAddrsOfBothFamilies(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	must(t, k.SetHostAddrs([]maps.HostAddr{{Addr: ip("2001:db8::1")}, {Addr: ip("192.0.2.1")}}))
-	equal(t, "addresses", k.entries("host_addrs4"), 1)
+	must(t, k.SetHostAddrs([]maps.HostAddr{{Addr: ip("2001:db8::1")}, {Addr: ip("fe80::1")}, {Addr: ip("192.0.2.1")}, {Addr: ip("fd00::1"), Network: 4}}))
+	equal(t, "IPv4 addresses", k.entries("host_addrs4"), 1)
+	equal(t, "IPv6 addresses", k.entries("host_addrs6"), 3)
 	equal(t, "0.0.0.0 is there", k.has("host_addrs4", wire("0.0.0.0")), false)
+	equal(t, "network of a gateway", get[datapath.HostAddr](k, "host_addrs6", wire6("fd00::1")).Network, 4)
+	must(t, k.SetHostAddrs([]maps.HostAddr{{Addr: ip("fe80::1")}}))
+	equal(t, "addresses that are left", k.entries("host_addrs4")+k.entries("host_addrs6"), 1)
 }
 
 func TestUplinksReplaceEachOther(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	for _, uplinks := range []map[uint32]netip.Addr{
-		{2: ip("192.0.2.1"), 3: ip("198.51.100.1")},
-		{3: ip("198.51.100.2"), 4: {}}, // one without an address of its own
+	for _, uplinks := range []map[uint32]maps.Sources{
+		{2: {IPv4: ip("192.0.2.1")}, 3: {IPv4: ip("198.51.100.1"), IPv6: ip("2001:db8::1")}},
+		{3: {IPv6: ip("2001:db8::2")}, 4: {}}, // one without an address of its own
 		{},
 	} {
 		must(t, k.SetUplinks(uplinks))
 		equal(t, "uplinks", k.entries("uplinks"), len(uplinks))
 		for ifindex, source := range uplinks {
-			want := uint32(0)
-			if source.IsValid() {
-				want = wire(source.String())
+			want := datapath.Uplink{}
+			if source.IPv4.IsValid() {
+				want.Addr4 = wire(source.IPv4.String())
 			}
-			equal(t, "source", get[datapath.Uplink](k, "uplinks", ifindex).Addr4, want)
+			if source.IPv6.IsValid() {
+				want.Addr6 = wire6(source.IPv6.String())
+			}
+			equal(t, "sources", get[datapath.Uplink](k, "uplinks", ifindex), want)
 		}
 	}
 }

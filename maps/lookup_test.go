@@ -25,12 +25,21 @@ func walk(next uint32, rules func(index uint32) datapath.Rule, addr netip.Addr, 
 	for i := 0; i < datapath.MaxRuleChain && next != 0; i++ {
 		rule := rules(next)
 		covers := rule.Kind == datapath.RulePublish && port >= rule.First && port <= rule.Last
-		if covers && (rule.Addr4 == 0 || rule.Addr4 == wire(addr.String())) {
+		if covers && hasAddress(rule, addr) {
 			return next
 		}
 		next = rule.Next
 	}
 	return 0
+}
+
+// hasAddress reports whether a rule is for packets to an address, as the datapath
+// sees it: of its own family alone.
+func hasAddress(rule datapath.Rule, addr netip.Addr) bool {
+	if addr.Is4() {
+		return rule.Family == unix.AF_INET && (rule.Addr4 == 0 || rule.Addr4 == wire(addr.String()))
+	}
+	return rule.Family == unix.AF_INET6 && (rule.Addr6 == datapath.Addr6{} || rule.Addr6 == wire6(addr.String()))
 }
 
 func (k *kernel) published(protocol uint8, addr netip.Addr, port uint16) uint32 {

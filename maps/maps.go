@@ -1,10 +1,8 @@
 package maps
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -24,37 +22,15 @@ type Maps struct {
 func New(byName map[string]*ebpf.Map) (*Maps, error) {
 	m := &Maps{byName: byName, rules: map[uint32]Rule{}}
 	for _, name := range []string{
-		"flows4", "networks", "endpoints", "rules", "devices", "endpoints4", "ports_tcp", "ports_udp",
-		"host_addrs4", "uplinks", "vips4", "alias_turns", "subnets4", "rule_counts", "packet_counts", "drop_counts",
-		"report_lease", "report_budgets", "events",
+		"flows4", "flows6", "networks", "endpoints", "rules", "devices", "endpoints4", "endpoints6", "ports_tcp", "ports_udp",
+		"host_addrs4", "host_addrs6", "uplinks", "vips4", "vips6", "alias_turns", "subnets4", "subnets6",
+		"rule_counts", "packet_counts", "drop_counts", "report_lease", "report_budgets", "events",
 	} {
 		if byName[name] == nil {
 			return nil, fmt.Errorf("map %s is missing", name)
 		}
 	}
 	return m, m.readRules()
-}
-
-// raw4 is an IPv4 address as the datapath holds it: network byte order in memory.
-func raw4(addr netip.Addr) uint32 {
-	if !addr.Is4() {
-		return 0
-	}
-	bytes := addr.As4()
-	return binary.NativeEndian.Uint32(bytes[:])
-}
-
-func addr4(raw uint32) netip.Addr {
-	var bytes [4]byte
-	binary.NativeEndian.PutUint32(bytes[:], raw)
-	return netip.AddrFrom4(bytes)
-}
-
-// mask4 is the netmask of an IPv4 prefix, in network byte order.
-func mask4(prefix netip.Prefix) uint32 {
-	var bytes [4]byte
-	binary.BigEndian.PutUint32(bytes[:], ^uint32(0)<<(32-prefix.Bits()))
-	return binary.NativeEndian.Uint32(bytes[:])
 }
 
 // delete removes a key; one that is not there is no error.

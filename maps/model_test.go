@@ -23,9 +23,9 @@ const (
 )
 
 var (
-	modelAddrs = []string{"0.0.0.0", "192.0.2.1", "192.0.2.2", "198.51.100.1"}
-	// what packets are sent to; the last has no rule of its own
-	modelTargets = []netip.Addr{ip("192.0.2.1"), ip("192.0.2.2"), ip("198.51.100.1"), ip("203.0.113.1")}
+	modelAddrs = []string{"0.0.0.0", "192.0.2.1", "192.0.2.2", "::", "2001:db8::1"}
+	// what packets are sent to; the last of each family have no rule of their own
+	modelTargets = []netip.Addr{ip("192.0.2.1"), ip("192.0.2.2"), ip("203.0.113.1"), ip("2001:db8::1"), ip("2001:db8::2")}
 )
 
 // model says, without chains, what the maps must say.
@@ -42,7 +42,11 @@ func covers(r maps.Rule, protocol uint8, port uint16) bool {
 // for every address.
 func (m model) meets(protocol uint8, addr netip.Addr, port uint16) uint32 {
 	indices := slices.Sorted(maputil.Keys(m.rules))
-	for _, wanted := range []netip.Addr{addr, netip.IPv4Unspecified()} {
+	every := netip.IPv4Unspecified()
+	if addr.Is6() {
+		every = netip.IPv6Unspecified()
+	}
+	for _, wanted := range []netip.Addr{addr, every} {
 		for _, index := range indices {
 			if r := m.rules[index]; covers(r, protocol, port) && r.HostAddr == wanted {
 				return index

@@ -86,3 +86,36 @@ func TestSetAndClearNetworkTwice(t *testing.T) {
 		equal(t, "subnets", k.entries("subnets4"), 0)
 	}
 }
+
+// networkOf6 is networkOf for IPv6.
+func networkOf6(k *kernel, addr string) (index uint32) {
+	if k.byName["subnets6"].Lookup(datapath.SubnetKey6{PrefixLen: 128, Addr: wire6(addr)}, &index) != nil {
+		return 0
+	}
+	return index
+}
+
+func TestNetworkWithIPv6(t *testing.T) {
+	t.Parallel()
+	k := newKernel(t)
+	for _, test := range []struct{ subnet, gateway, first, mask string }{
+		{"fd00:1:2:3::/64", "fd00:1:2:3::1", "fd00:1:2:3::", "ffff:ffff:ffff:ffff::"},
+		{"fd00::77/115", "fd00::1", "fd00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:e000"},
+		{"fd00::8/126", "fd00::9", "fd00::8", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc"},
+	} {
+		n := network("172.17.0.0/16", "172.17.0.1")
+		n.Subnet6, n.Gateway6 = netip.MustParsePrefix(test.subnet), ip(test.gateway)
+		must(t, k.SetNetwork(3, n))
+		got := get[datapath.Network](k, "networks", uint32(3))
+		equal(t, "subnet", got.Subnet6, wire6(test.first))
+		equal(t, "mask", got.Mask6, wire6(test.mask))
+		equal(t, "gateway", got.Gateway6, wire6(test.gateway))
+		equal(t, "network of "+test.gateway, networkOf6(k, test.gateway), 3)
+		equal(t, "network of another", networkOf6(k, "fd01::1"), 0)
+		equal(t, "network of the IPv4 gateway", networkOf(k, "172.17.0.1"), 3)
+		must(t, k.ClearNetwork(3))
+		equal(t, "subnets once it is gone", k.entries("subnets4")+k.entries("subnets6"), 0)
+	}
+	must(t, k.SetNetwork(3, network("172.17.0.0/16", "172.17.0.1")))
+	equal(t, "IPv6 subnets of a network without", k.entries("subnets6"), 0)
+}

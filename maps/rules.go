@@ -207,14 +207,24 @@ func (m *Maps) writeRule(index uint32, r Rule, next uint32) error {
 		Next:       next,
 		Endpoint:   r.Endpoint,
 		Addr4:      raw4(r.HostAddr),
+		Addr6:      raw6(r.HostAddr),
 		First:      r.First,
 		Last:       r.Last,
 		Target:     r.Target,
 		Network:    r.Network,
 		Kind:       uint8(r.Kind),
 		Protocol:   r.Protocol,
-		Family:     unix.AF_INET,
+		Family:     r.family(),
 	})
+}
+
+// family is that of the packets which a published port is for. Masquerade and
+// aliases are for both, and say AF_INET.
+func (r Rule) family() uint8 {
+	if r.HostAddr.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
 }
 
 func portsMap(protocol uint8) string {
@@ -264,7 +274,7 @@ func (r Rule) sane() bool {
 	case RuleMasquerade, RuleAlias:
 		return true
 	case RulePublish:
-		return r.First != 0 && r.First <= r.Last && (r.Protocol == unix.IPPROTO_TCP || r.Protocol == unix.IPPROTO_UDP)
+		return r.HostAddr.IsValid() && r.First != 0 && r.First <= r.Last && (r.Protocol == unix.IPPROTO_TCP || r.Protocol == unix.IPPROTO_UDP)
 	}
 	return false
 }
@@ -273,7 +283,12 @@ func ruleOf(v datapath.Rule) Rule {
 	r := Rule{Kind: RuleKind(v.Kind), Network: v.Network}
 	if r.Kind == RulePublish {
 		r.Protocol = v.Protocol
-		r.HostAddr = addr4(v.Addr4)
+		switch v.Family {
+		case unix.AF_INET:
+			r.HostAddr = addr4(v.Addr4)
+		case unix.AF_INET6:
+			r.HostAddr = addr6(v.Addr6)
+		}
 		r.First, r.Last, r.Target = v.First, v.Last, v.Target
 		r.Endpoint = v.Endpoint
 	}

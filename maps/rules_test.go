@@ -32,6 +32,25 @@ func TestPublishedPortIsStoredAsTheDatapathReadsIt(t *testing.T) {
 	equal(t, "rule once it is gone", get[datapath.Rule](k, "rules", uint32(3)), datapath.Rule{Generation: 1})
 }
 
+func TestPublishedPortOfIPv6(t *testing.T) {
+	t.Parallel()
+	k := newKernel(t)
+	must(t, k.SetRule(4, publish(tcp, "2001:db8::1", 8080, 8082)))
+	equal(t, "rule of IPv6", get[datapath.Rule](k, "rules", uint32(4)), datapath.Rule{
+		Endpoint: 5, Addr6: wire6("2001:db8::1"), First: 8080, Last: 8082, Target: 9080,
+		Kind: datapath.RulePublish, Protocol: tcp, Family: unix.AF_INET6,
+	})
+	must(t, k.SetRule(5, publish(tcp, "::", 8080, 8080)))
+	must(t, k.SetRule(6, publish(tcp, "0.0.0.0", 8080, 8080)))
+	k.reopen() // all that is known of them is in the maps
+	for addr, want := range map[string]uint32{"2001:db8::1": 4, "2001:db8::2": 5, "192.0.2.1": 6} {
+		equal(t, "rule for "+addr, k.published(tcp, ip(addr), 8080), want)
+	}
+	must(t, k.ClearRule(5))
+	equal(t, "rule for another address", k.published(tcp, ip("2001:db8::2"), 8080), 0)
+	equal(t, "rule for IPv4", k.published(tcp, ip("192.0.2.1"), 8080), 6)
+}
+
 func TestEveryPortPublished(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)

@@ -15,7 +15,8 @@ import (
 type InUse struct {
 	// By index, which is never 0.
 	Networks, Endpoints, Rules map[uint32]bool
-	Aliases                    map[netip.Addr]bool
+	// By address, of both families.
+	Aliases map[netip.Addr]bool
 }
 
 // Sweep takes away every entry that nothing in use accounts for: what a crash
@@ -58,32 +59,46 @@ func each[K, V comparable](m *Maps, name string, fn func(K, V) error) error {
 }
 
 func (m *Maps) sweepNetworks(use InUse) error {
-	subnets := map[datapath.SubnetKey4]uint32{}
+	subnets4, subnets6 := map[datapath.SubnetKey4]uint32{}, map[datapath.SubnetKey6]uint32{}
 	err := each(m, "networks", func(index uint32, n datapath.Network) error {
 		if !use.Networks[index] {
 			return m.put("networks", index, datapath.Network{})
 		}
-		subnets[datapath.SubnetKey4{PrefixLen: prefixLength(n.Mask4), Addr: n.Subnet4}] = index
+		subnets4[subnetKey4(n)] = index
+		if has6(n) {
+			subnets6[subnetKey6(n)] = index
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return each(m, "subnets4", func(key datapath.SubnetKey4, index uint32) error {
-		if subnets[key] == index && index != 0 {
+	if err := keepOwned(m, "subnets4", subnets4); err != nil {
+		return err
+	}
+	return keepOwned(m, "subnets6", subnets6)
+}
+
+// keepOwned deletes what leads to another index than owners say, which is never 0.
+func keepOwned[K comparable](m *Maps, name string, owners map[K]uint32) error {
+	return each(m, name, func(key K, index uint32) error {
+		if owners[key] == index && index != 0 {
 			return nil
 		}
-		return m.delete("subnets4", key)
+		return m.delete(name, key)
 	})
 }
 
 func (m *Maps) sweepEndpoints(use InUse) error {
-	devices, addresses := map[uint32]uint32{}, map[uint32]uint32{}
+	devices, addrs4, addrs6 := map[uint32]uint32{}, map[uint32]uint32{}, map[datapath.Addr6]uint32{}
 	err := each(m, "endpoints", func(index uint32, e datapath.Endpoint) error {
 		gone := datapath.Endpoint{Generation: e.Generation}
 		switch {
 		case use.Endpoints[index]:
-			devices[e.Ifindex], addresses[e.Addr4] = index, index
+			devices[e.Ifindex], addrs4[e.Addr4] = index, index
+			if e.Addr6 != (datapath.Addr6{}) {
+				addrs6[e.Addr6] = index
+			}
 		case e != gone:
 			gone.Generation++
 			return m.put("endpoints", index, gone)
@@ -93,26 +108,30 @@ func (m *Maps) sweepEndpoints(use InUse) error {
 	if err != nil {
 		return err
 	}
-	for name, owners := range map[string]map[uint32]uint32{"devices": devices, "endpoints4": addresses} {
-		err := each(m, name, func(key, index uint32) error {
-			if owners[key] == index && index != 0 {
-				return nil
-			}
-			return m.delete(name, key)
-		})
-		if err != nil {
-			return err
-		}
+	if err := keepOwned(m, "devices", devices); err != nil {
+		return err
 	}
-	return nil
+	if err := keepOwned(m, "endpoints4", addrs4); err != nil {
+		return err
+	}
+	return keepOwned(m, "endpoints6", addrs6)
 }
 
 func (m *Maps) sweepAliases(use InUse) error {
-	return each(m, "vips4", func(raw uint32, _ datapath.Vip) error {
+	err := each(m, "vips4", func(raw uint32, _ datapath.Vip) error {
 		if use.Aliases[addr4(raw)] {
 			return nil
 		}
 		return m.delete("vips4", raw)
+	})
+	if err != nil {
+		return err
+	}
+	return each(m, "vips6", func(raw datapath.Addr6, _ datapath.Vip) error {
+		if use.Aliases[addr6(raw)] {
+			return nil
+		}
+		return m.delete("vips6", raw)
 	})
 }
 

@@ -25,7 +25,7 @@ type Table struct{ Entries, Capacity int }
 // FlowKind is what halves of flows are counted by.
 type FlowKind struct {
 	Family   int   // 4 or 6
-	Protocol uint8 // IPPROTO_TCP, IPPROTO_UDP or IPPROTO_ICMP
+	Protocol uint8 // IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP or IPPROTO_ICMPV6
 }
 
 // Occupancy counts what the maps hold. It walks each of them once, in batches:
@@ -39,8 +39,11 @@ func (m *Maps) Occupancy() (Occupancy, error) {
 			continue
 		}
 		count := countEntries
-		if name == "flows4" {
-			count = o.countFlows
+		switch name {
+		case "flows4":
+			count = o.countFlows4
+		case "flows6":
+			count = o.countFlows6
 		}
 		n, err := count(table)
 		if err != nil {
@@ -54,13 +57,25 @@ func (m *Maps) Occupancy() (Occupancy, error) {
 	return o, nil
 }
 
-func (o Occupancy) countFlows(table *ebpf.Map) (n int, err error) {
+func (o Occupancy) countFlows4(table *ebpf.Map) (n int, err error) {
 	keys := make([]datapath.FlowKey4, batchSize(table))
 	values := make([]datapath.Flow4, len(keys))
 	err = eachBatch(table, keys, values, func(found int) {
 		n += found
 		for _, key := range keys[:found] {
 			o.Flows[FlowKind{Family: 4, Protocol: key.Protocol}]++
+		}
+	})
+	return n, err
+}
+
+func (o Occupancy) countFlows6(table *ebpf.Map) (n int, err error) {
+	keys := make([]datapath.FlowKey6, batchSize(table))
+	values := make([]datapath.Flow6, len(keys))
+	err = eachBatch(table, keys, values, func(found int) {
+		n += found
+		for _, key := range keys[:found] {
+			o.Flows[FlowKind{Family: 6, Protocol: key.Protocol}]++
 		}
 	})
 	return n, err

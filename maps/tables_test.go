@@ -56,9 +56,11 @@ func TestFlows(t *testing.T) {
 	for i, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: uint32(i), Protocol: protocol}, datapath.Flow4{}))
 	}
+	must(t, k.byName["flows6"].Put(datapath.FlowKey6{Protocol: unix.IPPROTO_ICMPV6}, datapath.Flow6{}))
 	o, err = k.Occupancy()
 	must(t, err)
-	equal(t, "kinds", len(o.Flows), 2)
+	equal(t, "kinds", len(o.Flows), 3)
+	equal(t, "ICMPv6", o.Flows[maps.FlowKind{Family: 6, Protocol: unix.IPPROTO_ICMPV6}], 1)
 	equal(t, "TCP", o.Flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_TCP}], 2)
 	equal(t, "UDP", o.Flows[maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_UDP}], 1)
 }

@@ -9,19 +9,23 @@ import (
 	"net/netip"
 )
 
-// Network is what the datapath knows of a bridge network.
+// Network is what the datapath knows of a bridge network. Subnet and Gateway
+// are of IPv4, Subnet6 and Gateway6 of IPv6; without it they are zero.
 type Network struct {
-	Subnet  netip.Prefix
-	Gateway netip.Addr
-	MAC     net.HardwareAddr // of the bridge
-	Bridge  uint32           // the bridge's ifindex
-	Rule    uint32           // masquerade rule; 0 for an internal network
+	Subnet   netip.Prefix
+	Gateway  netip.Addr
+	Subnet6  netip.Prefix
+	Gateway6 netip.Addr
+	MAC      net.HardwareAddr // of the bridge
+	Bridge   uint32           // the bridge's ifindex
+	Rule     uint32           // masquerade rule, of both families; 0 for an internal network
 }
 
 // Endpoint is what the datapath knows of an endpoint.
 type Endpoint struct {
-	Network uint16 // index
-	Addr    netip.Addr
+	Network uint16     // index
+	Addr    netip.Addr // of IPv4
+	Addr6   netip.Addr // of IPv6; zero without
 	MAC     net.HardwareAddr
 	Ifindex uint32 // of the host side of the veth
 	// Translated is set when others reach the endpoint by a published port
@@ -48,7 +52,7 @@ type Rule struct {
 	Network uint16 // masquerade: whose traffic; alias: whose address
 
 	// Published ports: host ports First to Last of HostAddr (unspecified
-	// for every address) lead to Endpoint's ports from Target on.
+	// for every address of its family) lead to Endpoint's ports from Target on.
 	Protocol    uint8
 	HostAddr    netip.Addr
 	First, Last uint16
@@ -71,3 +75,7 @@ type HostAddr struct {
 	// host's other addresses.
 	Network uint16
 }
+
+// Sources are the addresses that masqueraded packets get on an uplink when the
+// route prefers no other; zero for none.
+type Sources struct{ IPv4, IPv6 netip.Addr }

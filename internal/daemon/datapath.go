@@ -2,7 +2,6 @@ package daemon
 
 import (
 	maputil "maps"
-	"net/netip"
 	"slices"
 	"sync"
 
@@ -45,14 +44,14 @@ func (d *datapath) DetachBridge(device string) error { return d.loader.DetachBri
 func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	sources := map[uint32]netip.Addr{}
+	sources := map[uint32]maps.Sources{}
 	names := map[string]bool{}
 	for _, u := range uplinks {
 		if err := d.loader.AttachUplink(u.Name, u.Ifindex); err != nil {
 			return err
 		}
 		d.attached[u.Name] = true
-		sources[uint32(u.Ifindex)] = u.Source4
+		sources[uint32(u.Ifindex)] = maps.Sources{IPv4: u.Source4, IPv6: u.Source6}
 		names[u.Name] = true
 	}
 	if err := d.Maps.SetUplinks(sources); err != nil {

@@ -138,7 +138,7 @@ func (f *fixture) withoutAddress() {
 	}
 	everything := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
 	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Dst: everything, Scope: netlink.SCOPE_LINK}))
-	must(f.t, f.maps.SetUplinks(map[uint32]netip.Addr{uint32(f.uplink): {}}))
+	must(f.t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {}}))
 }
 
 // TestContainerDropsStranger covers devices that are nobody's, and those that

@@ -167,7 +167,7 @@ func (f *fixture) entries() {
 	must(f.t, m.SetNetwork(networkOne, maps.Network{Subnet: subnetOne, Gateway: gatewayOne, MAC: gatewayMAC, Bridge: uint32(f.bridge), Rule: masqueradeOne}))
 	must(f.t, m.SetNetwork(networkTwo, maps.Network{Subnet: subnetTwo, Gateway: gatewayTwo, MAC: gatewayMAC, Rule: masqueradeTwo}))
 	must(f.t, m.SetHostAddrs([]maps.HostAddr{{Addr: hostAddr}, {Addr: gatewayOne, Network: networkOne}, {Addr: gatewayTwo, Network: networkTwo}}))
-	must(f.t, m.SetUplinks(map[uint32]netip.Addr{uint32(f.uplink): hostAddr}))
+	must(f.t, m.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: hostAddr}}))
 	for _, e := range []endpoint{f.a, f.b, f.c} {
 		f.set(e, true, e.index == f.a.index)
 	}

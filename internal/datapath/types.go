@@ -5,12 +5,14 @@ import "github.com/cilium/ebpf"
 // Keys and values of the maps, as bpf/types.h declares them. Addresses and
 // ports of packets are in network byte order, ports of rules in host order.
 type (
+	Addr6        = layoutAddr6
 	FlowKey4     = layoutFlowKey4
 	FlowKey6     = layoutFlowKey6
 	FlowHead     = layoutFlowHead
 	Flow4        = layoutFlow4
 	Flow6        = layoutFlow6
 	FragmentKey4 = layoutFragmentKey4
+	FragmentKey6 = layoutFragmentKey6
 	Fragment     = layoutFragment
 	Endpoint     = layoutEndpoint
 	Network      = layoutNetwork

@@ -32,7 +32,7 @@ type Datapath interface {
 	// SetAlias replaces an alias and its members at once; ClearAlias takes it
 	// away and lets its turn begin anew. Its flows end with its rule.
 	SetAlias(index uint32, a maps.Alias) error
-	ClearAlias(index uint32, addr netip.Addr) error
+	ClearAlias(index uint32, addrs ...netip.Addr) error
 	AliasSelections(index uint32) (uint64, error)
 
 	// SetHostAddrs replaces the set of the host's own addresses, and
@@ -57,7 +57,7 @@ type Datapath interface {
 type Uplink struct {
 	Name    string
 	Ifindex int
-	// Source4 is the address that masqueraded packets get when the route
-	// does not prefer another: the device's first global one.
-	Source4 netip.Addr
+	// Source4 and Source6 are the addresses that masqueraded packets get when the
+	// route does not prefer another: see hostnet.Uplink.
+	Source4, Source6 netip.Addr
 }

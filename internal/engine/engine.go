@@ -15,8 +15,9 @@ import (
 
 // HostNet is what the engine asks about the host; *hostnet.Host answers.
 type HostNet interface {
-	// Routes returns the host's IPv4 destinations, default routes left out.
-	Routes() ([]netip.Prefix, error)
+	// Routes returns the host's destinations of a family, netlink.FAMILY_V4 or
+	// netlink.FAMILY_V6, default routes left out.
+	Routes(family int) ([]netip.Prefix, error)
 	// EphemeralPorts returns the range that the kernel chooses ports from.
 	EphemeralPorts() (first, last uint16, err error)
 	// Listeners returns the sockets that hold ports of the protocol.

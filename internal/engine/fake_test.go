@@ -135,9 +135,9 @@ func (f *fakeDatapath) SetAlias(index uint32, a bpfmaps.Alias) error {
 	return nil
 }
 
-func (f *fakeDatapath) ClearAlias(index uint32, addr netip.Addr) error {
+func (f *fakeDatapath) ClearAlias(index uint32, addrs ...netip.Addr) error {
 	defer f.call("ClearAlias %d", index)()
-	if f.aliases[index].Addr == addr {
+	if a := f.aliases[index]; slices.Contains(addrs, a.Addr) && (!a.Addr6.IsValid() || slices.Contains(addrs, a.Addr6)) {
 		delete(f.aliases, index)
 	}
 	return nil

@@ -3,6 +3,8 @@ package engine
 import (
 	"net/netip"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/sluice-net/sluice/internal/apierr"
 	"github.com/sluice-net/sluice/internal/ipam"
 )
@@ -34,7 +36,7 @@ func (e *Engine) chooseSubnet(subnetText, gatewayText string) (subnet netip.Pref
 }
 
 func (e *Engine) freePool() (netip.Prefix, error) {
-	taken, err := e.host.Routes()
+	taken, err := e.host.Routes(netlink.FAMILY_V4)
 	if err != nil {
 		return netip.Prefix{}, err
 	}
@@ -56,7 +58,7 @@ func (e *Engine) refuseOverlap(subnet netip.Prefix) error {
 			return apierr.Conflict("subnet %s overlaps %s of network %s: choose another", subnet, n.Subnet, n.Name)
 		}
 	}
-	routes, err := e.host.Routes()
+	routes, err := e.host.Routes(netlink.FAMILY_V4)
 	if err != nil {
 		return err
 	}

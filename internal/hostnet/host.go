@@ -42,20 +42,22 @@ func (h *Host) Close() {
 	h.diag.Close()
 }
 
-// Routes returns the IPv4 destinations that the host has unicast routes to, in
-// any table, and its own addresses outside 127.0.0.0/8. Default routes, also
-// when they are written as two halves of the address space, are left out.
-func (h *Host) Routes() ([]netip.Prefix, error) {
+// Routes returns the destinations of one family, netlink.FAMILY_V4 or
+// netlink.FAMILY_V6, that the host has unicast routes to, in any table, and its
+// own addresses but for the loopback's and, of IPv6, the link-local ones. Default
+// routes, also when they are written as two halves of the address space or as
+// 2000::/3, are left out.
+func (h *Host) Routes(family int) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	collect := func(route netlink.Route) bool {
-		if p, ok := destination(route); ok {
+		if p, ok := destination(route); ok && route.Family == family {
 			prefixes = append(prefixes, p)
 		}
 		return true
 	}
 	anyTable := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 	for {
-		err := h.netlink.RouteListFilteredIter(netlink.FAMILY_V4, anyTable, netlink.RT_FILTER_TABLE, collect)
+		err := h.netlink.RouteListFilteredIter(family, anyTable, netlink.RT_FILTER_TABLE, collect)
 		switch {
 		case errors.Is(err, netlink.ErrDumpInterrupted):
 			prefixes = nil
@@ -67,13 +69,20 @@ func (h *Host) Routes() ([]netip.Prefix, error) {
 	}
 }
 
+// globalUnicast is all that the internet uses of IPv6 (RFC 4291).
+var globalUnicast = netip.MustParsePrefix("2000::/3")
+
 func destination(route netlink.Route) (netip.Prefix, bool) {
 	if route.Dst == nil || route.Type != unix.RTN_UNICAST && route.Type != unix.RTN_LOCAL {
 		return netip.Prefix{}, false
 	}
-	addr, ok := netip.AddrFromSlice(route.Dst.IP.To4())
-	bits, _ := route.Dst.Mask.Size()
-	if !ok || bits <= 1 || addr.IsLoopback() {
+	addr, ok := netip.AddrFromSlice(route.Dst.IP)
+	bits, size := route.Dst.Mask.Size()
+	if size == 32 {
+		addr = addr.Unmap()
+	}
+	isDefault := bits <= 1 || netip.PrefixFrom(addr, bits) == globalUnicast
+	if !ok || isDefault || addr.IsLoopback() || addr.IsLinkLocalUnicast() && addr.Is6() || addr.IsMulticast() {
 		return netip.Prefix{}, false
 	}
 	return netip.PrefixFrom(addr, bits), true

@@ -49,8 +49,8 @@ func (t *table) addDevice(link netlink.Link) {
 }
 
 func (t *table) applyAddress(m syscall.NetlinkMessage) error {
-	a, ok, err := parseAddress(m.Data)
-	if err != nil || !ok {
+	a, err := parseAddress(m.Data)
+	if err != nil || !a.addr.IsValid() {
 		return err
 	}
 	if m.Header.Type == unix.RTM_DELADDR {
@@ -61,24 +61,33 @@ func (t *table) applyAddress(m syscall.NetlinkMessage) error {
 	return nil
 }
 
-// parseAddress reads an ifaddrmsg. ok is false for what is not IPv4.
-func parseAddress(data []byte) (a address, ok bool, err error) {
+// parseAddress reads an ifaddrmsg. The address is zero for other families than
+// IPv4 and IPv6.
+func parseAddress(data []byte) (a address, err error) {
 	info := nl.DeserializeIfAddrmsg(data)
-	if info.Family != unix.AF_INET {
-		return a, false, nil
+	if info.Family != unix.AF_INET && info.Family != unix.AF_INET6 {
+		return a, nil
 	}
 	attrs, err := nl.ParseRouteAttr(data[info.Len():])
 	if err != nil {
-		return a, false, err
+		return a, err
 	}
+	a = address{ifindex: int(info.Index), global: info.Scope == unix.RT_SCOPE_UNIVERSE, flags: uint32(info.Flags)}
 	for _, attr := range attrs {
-		if attr.Attr.Type == unix.IFA_LOCAL {
-			addr, ok := netip.AddrFromSlice(attr.Value)
-			global := info.Scope == unix.RT_SCOPE_UNIVERSE
-			return address{addr: addr, ifindex: int(info.Index), global: global}, ok, nil
+		switch attr.Attr.Type {
+		case unix.IFA_LOCAL:
+			a.addr, _ = netip.AddrFromSlice(attr.Value)
+		case unix.IFA_ADDRESS: // the other end's where there is one, and then IFA_LOCAL is there too
+			if !a.addr.IsValid() {
+				a.addr, _ = netip.AddrFromSlice(attr.Value)
+			}
+		case unix.IFA_FLAGS: // the 8 of the header and more
+			if len(attr.Value) == 4 {
+				a.flags = binary.NativeEndian.Uint32(attr.Value)
+			}
 		}
 	}
-	return a, false, nil
+	return a, nil
 }
 
 // Of linux/netconf.h.

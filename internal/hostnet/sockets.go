@@ -31,7 +31,7 @@ func (h *Host) Listeners(protocol uint8) (Listeners, error) {
 }
 
 // Holding returns the socket that holds one of the ports first to last of the
-// IPv4 address, or of any address when it is unspecified.
+// address, or of any address of its family when it is unspecified.
 func (ls Listeners) Holding(addr netip.Addr, first, last uint16) (netip.AddrPort, bool) {
 	for _, l := range ls {
 		if l.Addr.Port() >= first && l.Addr.Port() <= last && l.overlaps(addr) {
@@ -42,11 +42,13 @@ func (ls Listeners) Holding(addr netip.Addr, first, last uint16) (netip.AddrPort
 }
 
 // overlaps reports whether the socket has an address in common with a port
-// that is published on the IPv4 address addr. One that is published on every
+// that is published on the address addr. One that is published on every IPv4
 // address takes the host's own connections to ::1 as well.
 func (l Listener) overlaps(addr netip.Addr) bool {
 	held := l.Addr.Addr().Unmap()
 	switch {
+	case addr.Is6():
+		return held.Is6() && (addr.IsUnspecified() || held.IsUnspecified() || held == addr)
 	case addr.IsUnspecified():
 		return held.Is4() || held.IsUnspecified() || held.IsLoopback()
 	case held.IsUnspecified():

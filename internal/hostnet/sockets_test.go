@@ -69,6 +69,7 @@ func TestListenersHolding(t *testing.T) {
 	bind(t, "tcp", "[::1]:1005")
 	bind(t, "udp", "127.0.0.2:1006")
 	bind(t, "udp", "*:1007")
+	bind(t, "udp", "0.0.0.0:1008")
 
 	tcp, udp := snapshot(t, host, unix.IPPROTO_TCP), snapshot(t, host, unix.IPPROTO_UDP)
 	for _, c := range []struct {
@@ -93,6 +94,13 @@ func TestListenersHolding(t *testing.T) {
 		{udp, "0.0.0.0", 1001, 1005, ""},
 		{udp, "127.0.0.2", 1006, 1006, "127.0.0.2:1006"},
 		{udp, "127.0.0.1", 1007, 1007, "[::]:1007"},
+		{tcp, "::", 1001, 1002, ""}, // those are of IPv4
+		{tcp, "::", 1003, 1003, "[::]:1003"},
+		{tcp, "2001:db8::1", 1004, 1004, "[::]:1004"},
+		{tcp, "::", 1005, 1005, "[::1]:1005"},
+		{tcp, "::1", 1005, 1005, "[::1]:1005"},
+		{tcp, "2001:db8::1", 1005, 1005, ""},
+		{udp, "::", 1008, 1008, ""},
 	} {
 		got, taken := c.listeners.Holding(netip.MustParseAddr(c.addr), c.first, c.last)
 		if taken != (c.want != "") || taken && got.String() != c.want {

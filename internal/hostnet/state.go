@@ -4,19 +4,24 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Uplink is a device that leads outside.
 type Uplink struct {
 	Name    string
 	Ifindex int
-	Source4 netip.Addr // its first global IPv4 address; zero without one
+	// Source4 and Source6 are what masqueraded packets get: the first global IPv4
+	// address, and a global IPv6 address that stays (see address.stable); zero
+	// without one.
+	Source4, Source6 netip.Addr
 }
 
 // State is what the datapath must know of the host.
 type State struct {
 	Uplinks []Uplink     // in the order of their ifindexes
-	Addrs   []netip.Addr // the IPv4 addresses outside 127.0.0.0/8, sorted
+	Addrs   []netip.Addr // of both families, but for the loopback's; sorted
 }
 
 // Equal reports whether two states are the same.
@@ -50,11 +55,25 @@ type device struct {
 	ethernet bool
 }
 
-// address is an IPv4 address of a device.
+// address is an address of a device.
 type address struct {
 	addr    netip.Addr
 	ifindex int
 	global  bool
+	flags   uint32 // IFA_F_…
+}
+
+// usable reports whether the kernel takes packets for the address: not before
+// duplicate address detection has found nobody else who has it.
+func (a address) usable() bool {
+	return a.flags&unix.IFA_F_DADFAILED == 0 && (a.flags&unix.IFA_F_TENTATIVE == 0 || a.flags&unix.IFA_F_OPTIMISTIC != 0)
+}
+
+// stable reports whether flows may be given the IPv6 address as their source:
+// it leads back from everywhere and is not about to go, as the temporary ones of
+// RFC 8981 are.
+func (a address) stable() bool {
+	return a.global && a.usable() && a.flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_DEPRECATED) == 0
 }
 
 // table is the namespace's devices and addresses.
@@ -91,12 +110,12 @@ func (t *table) state(s selector) State {
 	var state State
 	for ifindex, d := range t.devices {
 		if s.selects(d) {
-			state.Uplinks = append(state.Uplinks, Uplink{Name: d.name, Ifindex: ifindex, Source4: t.source(ifindex)})
+			state.Uplinks = append(state.Uplinks, Uplink{Name: d.name, Ifindex: ifindex, Source4: t.source4(ifindex), Source6: t.source6(ifindex)})
 		}
 	}
 	slices.SortFunc(state.Uplinks, func(a, b Uplink) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
 	for _, a := range t.addresses {
-		if !a.addr.IsLoopback() {
+		if !a.addr.IsLoopback() && a.usable() {
 			state.Addrs = append(state.Addrs, a.addr)
 		}
 	}
@@ -105,11 +124,26 @@ func (t *table) state(s selector) State {
 	return state
 }
 
-func (t *table) source(ifindex int) netip.Addr {
+func (t *table) source4(ifindex int) netip.Addr {
 	for _, a := range t.addresses {
-		if a.ifindex == ifindex && a.global {
+		if a.ifindex == ifindex && a.addr.Is4() && a.global {
 			return a.addr
 		}
 	}
 	return netip.Addr{}
+}
+
+// source6 prefers addresses that the whole world can answer to unique local
+// ones, and then the lowest: the kernel lists them in an order that changes.
+func (t *table) source6(ifindex int) (best netip.Addr) {
+	for _, a := range t.addresses {
+		if a.ifindex != ifindex || !a.addr.Is6() || !a.stable() {
+			continue
+		}
+		local, bestLocal := a.addr.IsPrivate(), best.IsPrivate()
+		if !best.IsValid() || bestLocal && !local || bestLocal == local && a.addr.Less(best) {
+			best = a.addr
+		}
+	}
+	return best
 }

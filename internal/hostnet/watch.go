@@ -27,7 +27,9 @@ const (
 const (
 	groupLink        = 1
 	groupIPv4Address = 5
+	groupIPv6Address = 9
 	groupIPv4Netconf = 24
+	groupIPv6Netconf = 25
 )
 
 // Watcher follows the devices and addresses of one network namespace.
@@ -47,7 +49,8 @@ func NewWatcher(own func(device string) bool, only []string) (*Watcher, error) {
 }
 
 func newWatcher(own func(device string) bool, only []string, buffer int) (*Watcher, error) {
-	notifications, err := nl.Subscribe(unix.NETLINK_ROUTE, groupLink, groupIPv4Address, groupIPv4Netconf)
+	notifications, err := nl.Subscribe(unix.NETLINK_ROUTE,
+		groupLink, groupIPv4Address, groupIPv6Address, groupIPv4Netconf, groupIPv6Netconf)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's network: %w", err)
 	}
@@ -64,8 +67,8 @@ func newWatcher(own func(device string) bool, only []string, buffer int) (*Watch
 }
 
 // Run calls onState with the state as it is and then after every change of it,
-// onForwarding whenever somebody wrote the namespace's forwarding switch or may
-// have, and onOwn with the names of sluice's devices that changed, lost an address
+// onForwarding whenever somebody wrote the namespace's forwarding switch, of either
+// family, or may have, and onOwn with the names of sluice's devices that changed, lost an address
 // or went, whoever did it. It ends with ctx, whose error it returns, and closes
 // the watcher.
 func (w *Watcher) Run(ctx context.Context, onState func(State), onForwarding func(), onOwn func(devices []string)) error {
@@ -210,13 +213,17 @@ func (w *Watcher) listOnce() (*table, error) {
 	for _, link := range links {
 		t.addDevice(link)
 	}
-	addrs, err := w.netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("list the host's addresses: %w", err)
-	}
-	for _, a := range addrs {
-		if addr, ok := netip.AddrFromSlice(a.IP.To4()); ok {
-			t.addAddress(address{addr: addr, ifindex: a.LinkIndex, global: a.Scope == unix.RT_SCOPE_UNIVERSE})
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		addrs, err := w.netlink.AddrList(nil, family)
+		if err != nil {
+			return nil, fmt.Errorf("list the host's addresses: %w", err)
+		}
+		for _, a := range addrs {
+			if addr, ok := netip.AddrFromSlice(a.IP); ok {
+				t.addAddress(address{
+					addr: addr.Unmap(), ifindex: a.LinkIndex, global: a.Scope == unix.RT_SCOPE_UNIVERSE, flags: uint32(a.Flags),
+				})
+			}
 		}
 	}
 	return t, nil

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,9 +16,11 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// events are what a watcher reported. Its callbacks wait while hold is locked.
+// events are what a watcher reported. Its callback for states says that it was
+// called, and waits while hold is locked.
 type events struct {
 	hold       *sync.Mutex
+	called     chan struct{}
 	states     chan hostnet.State
 	forwarding chan struct{}
 	own        chan []string
@@ -33,8 +35,9 @@ func watch(t *testing.T, own func(string) bool, only ...string) events {
 }
 
 func run(t *testing.T, w *hostnet.Watcher) events {
-	e := events{new(sync.Mutex), make(chan hostnet.State, 1000), make(chan struct{}, 1000), make(chan []string, 1000)}
+	e := events{new(sync.Mutex), make(chan struct{}, 1000), make(chan hostnet.State, 1000), make(chan struct{}, 1000), make(chan []string, 1000)}
 	onState := func(s hostnet.State) {
+		e.called <- struct{}{}
 		e.hold.Lock()
 		defer e.hold.Unlock()
 		e.states <- s
@@ -72,6 +75,33 @@ func (e events) wait(t *testing.T, uplinks, addrs string) {
 		case <-timeout:
 			t.Fatalf("the last state is %s, want %s", last, want)
 		}
+	}
+}
+
+// wait6 is wait for one uplink, its IPv6 source and the addresses.
+func (e events) wait6(t *testing.T, source, addrs string) {
+	t.Helper()
+	timeout := time.After(5 * time.Second)
+	var last string
+	for want := source + " " + addrs; last != want; {
+		select {
+		case s := <-e.states:
+			last = fmt.Sprintf("%d uplinks, %v", len(s.Uplinks), s.Addrs)
+			if len(s.Uplinks) == 1 {
+				last = fmt.Sprintf("%v %v", s.Uplinks[0].Source6, s.Addrs)
+			}
+		case <-timeout:
+			t.Fatalf("the last state is %s, want %s", last, want)
+		}
+	}
+}
+
+func (e events) waitForwarding(t *testing.T) {
+	t.Helper()
+	select {
+	case <-e.forwarding:
+	case <-time.After(3 * time.Second):
+		t.Fatal("nothing was reported")
 	}
 }
 
@@ -157,11 +187,7 @@ func TestWatchForwardingSwitch(t *testing.T) {
 	e := watch(t, nobody)
 	e.wait(t, "[]", "[]")
 	must(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))
-	select {
-	case <-e.forwarding:
-	case <-time.After(3 * time.Second):
-		t.Fatal("nothing was reported")
-	}
+	e.waitForwarding(t)
 }
 
 // TestWatchSurvivesLoss holds the watcher up while more happens than its
@@ -174,7 +200,13 @@ func TestWatchSurvivesLoss(t *testing.T) {
 	must(t, err)
 	e := run(t, w)
 	e.wait(t, "[up0 invalid IP]", "[]")
+	for len(e.called) > 0 {
+		<-e.called
+	}
 	e.hold.Lock()
+	must(t, netlink.AddrAdd(link, parseAddr(t, "10.2.0.1/24")))
+	<-e.called // and nothing is received from here on
+	must(t, netlink.AddrDel(link, parseAddr(t, "10.2.0.1/24")))
 	for i := range 200 {
 		must(t, netlink.AddrAdd(link, parseAddr(t, fmt.Sprintf("10.1.%d.1/24", i))))
 	}
@@ -202,20 +234,28 @@ func TestRoutes(t *testing.T) {
 	_, ipnet, _ := net.ParseCIDR("192.168.7.0/24")
 	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipnet, Table: 77}))
 
-	routes, err := host.Routes()
-	must(t, err)
-	got := map[netip.Prefix]bool{}
-	for _, r := range routes {
-		got[r] = true
-	}
-	for _, want := range []string{"10.1.0.0/24", "10.1.0.5/32", "172.17.0.0/16", "192.168.7.0/24"} {
-		if !got[netip.MustParsePrefix(want)] {
-			t.Errorf("%s is missing", want)
+	wantRoutes(t, host, netlink.FAMILY_V4, "10.1.0.0/24", "10.1.0.5/32", "172.17.0.0/16", "192.168.7.0/24")
+}
+
+// wantRoutes asserts which destinations of a family there are, in a moment: the
+// kernel adds those of IPv6 addresses later.
+func wantRoutes(t *testing.T, host *hostnet.Host, family int, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	var got []string
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		routes, err := host.Routes(family)
+		must(t, err)
+		got = nil
+		for _, r := range routes {
+			got = append(got, r.String())
+		}
+		slices.Sort(got)
+		if got = slices.Compact(got); slices.Equal(got, want) {
+			return
 		}
 	}
-	if len(got) != 4 {
-		t.Errorf("routes: %v", routes)
-	}
+	t.Errorf("routes: %v, want %v", got, want)
 }
 
 func TestEphemeralPorts(t *testing.T) {

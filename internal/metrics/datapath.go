@@ -33,6 +33,9 @@ var kinds = []struct {
 	{maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_TCP}, "ipv4", "tcp"},
 	{maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_UDP}, "ipv4", "udp"},
 	{maps.FlowKind{Family: 4, Protocol: unix.IPPROTO_ICMP}, "ipv4", "icmp"},
+	{maps.FlowKind{Family: 6, Protocol: unix.IPPROTO_TCP}, "ipv6", "tcp"},
+	{maps.FlowKind{Family: 6, Protocol: unix.IPPROTO_UDP}, "ipv6", "udp"},
+	{maps.FlowKind{Family: 6, Protocol: unix.IPPROTO_ICMPV6}, "ipv6", "icmpv6"},
 }
 
 // datapathCollector reads the kernel's maps at each scrape.

@@ -132,6 +132,9 @@ sluice_packets_total{hook="uplink",verdict="redirect"} 11
 sluice_conntrack_entries{family="ipv4",protocol="icmp"} 0
 sluice_conntrack_entries{family="ipv4",protocol="tcp"} 0
 sluice_conntrack_entries{family="ipv4",protocol="udp"} 6
+sluice_conntrack_entries{family="ipv6",protocol="icmpv6"} 0
+sluice_conntrack_entries{family="ipv6",protocol="tcp"} 0
+sluice_conntrack_entries{family="ipv6",protocol="udp"} 0
 # HELP sluice_map_capacity Entries that a BPF map has room for.
 # TYPE sluice_map_capacity gauge
 sluice_map_capacity{map="flows4"} 65536
