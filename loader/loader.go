@@ -98,7 +98,8 @@ func (l *Loader) openMaps() error {
 }
 
 // openMap opens the map's pin, or creates the map and pins it. A table whose
-// size was changed keeps its old size: its entries are worth more.
+// size was changed keeps its old size, for its entries are worth more; an array
+// grows with its indexes.
 func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	path := l.pins.mapPin(name)
 	m, err := ebpf.LoadPinnedMap(path, nil)
@@ -108,13 +109,20 @@ func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec = spec.Copy()
-	spec.MaxEntries = m.MaxEntries()
-	if err := spec.Compatible(m); err != nil {
+	same := spec.Copy()
+	same.MaxEntries = m.MaxEntries()
+	if err := same.Compatible(m); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%w: %w; run `sluice system reset` first", ErrLayout, err)
 	}
-	return m, nil
+	if !outgrown(m, spec) {
+		return m, nil
+	}
+	grown, err := grow(path, m, spec)
+	if err != nil {
+		m.Close()
+	}
+	return grown, err
 }
 
 func createMap(path string, spec *ebpf.MapSpec) (*ebpf.Map, error) {

@@ -1,7 +1,9 @@
 package loader_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -90,6 +92,44 @@ func TestOpenAdoptsMaps(t *testing.T) {
 	}
 	for _, name := range []string{"flows4", "rules", "endpoints"} {
 		equal(t, "the program uses the pinned "+name, used[before[name]], true)
+	}
+}
+
+// An older daemon knew fewer reasons to drop and fewer endpoints: the arrays grow,
+// with all that is in them.
+func TestOpenGrowsArrays(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	layout, err := datapath.LoadLayout()
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Dir(h.mapPin("drop_counts")), 0o700))
+	perCPU := make([]uint64, ebpf.MustPossibleCPU())
+	for i := range perCPU {
+		perCPU[i] = uint64(i) + 7
+	}
+	entry := bytes.Repeat([]byte{9}, int(layout.Maps["endpoints"].ValueSize))
+	for name, value := range map[string]any{"drop_counts": perCPU, "endpoints": entry} {
+		spec := layout.Maps[name].Copy()
+		spec.MaxEntries = 4
+		small, err := ebpf.NewMap(spec)
+		must(t, err)
+		must(t, small.Put(uint32(3), value))
+		must(t, small.Pin(h.mapPin(name)))
+		must(t, small.Close())
+	}
+	h.open("").Close()
+	l := h.open("") // who comes later finds the larger ones
+	for _, name := range []string{"drop_counts", "endpoints"} {
+		equal(t, "size of "+name, l.Maps()[name].MaxEntries(), layout.Maps[name].MaxEntries)
+	}
+	var counts []uint64
+	must(t, l.Maps()["drop_counts"].Lookup(uint32(3), &counts))
+	equal(t, "counts", fmt.Sprint(counts), fmt.Sprint(perCPU))
+	var kept []byte
+	must(t, l.Maps()["endpoints"].Lookup(uint32(3), &kept))
+	equal(t, "entry", string(kept), string(entry))
+	if left, _ := filepath.Glob(h.mapPin("*") + "+"); left != nil {
+		t.Errorf("pins that are left: %q", left)
 	}
 }
 
