@@ -29,7 +29,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: build
-build: go ## build bin/sluice and bin/sluice-shim; needs Go alone
+build: go ## build bin/sluice and its companions; needs Go alone
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: generate
@@ -78,7 +78,7 @@ lint: go ## gofmt, go vet, staticcheck
 
 .PHONY: install
 install: build ## install into PREFIX (/usr/local)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/sluice bin/sluice-shim
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/sluice bin/sluice-daemon bin/sluice-shim
 
 .PHONY: clean
 clean: ## remove what build made

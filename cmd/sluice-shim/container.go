@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-net/sluice/internal/companion"
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
@@ -29,7 +30,7 @@ func spawnContainer(config shim.Config, dir string, s *streams) (pid int, err er
 		return 0, err
 	}
 	defer status.Close()
-	pid, err = syscall.ForkExec("/proc/self/exe", []string{shim.BinaryName, initStage, dir}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec("/proc/self/exe", []string{companion.Shim, initStage, dir}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
 		Files: append(s.childFDs(), statusOut.Fd()),

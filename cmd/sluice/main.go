@@ -1,15 +1,14 @@
-// Command sluice is container networking for Linux by eBPF: the daemon and its
-// client in one program.
+// Command sluice is container networking for Linux by eBPF: the client, which
+// becomes sluice-daemon where the daemon's own program is needed.
 package main
 
 import (
 	"context"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/sluice-net/sluice/internal/cli"
-	"github.com/sluice-net/sluice/internal/daemon"
+	"github.com/sluice-net/sluice/internal/companion"
 )
 
 // version is set by the linker.
@@ -18,12 +17,16 @@ var version = "unknown"
 func main() {
 	env := &cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv, Version: version,
-		Daemon: func(ctx context.Context, o daemon.Options) error {
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			return daemon.Run(ctx, o)
-		},
-		Reset: daemon.Reset,
+		Daemon: becomeDaemon,
 	}
 	os.Exit(cli.Main(context.Background(), env, os.Args[1:]))
+}
+
+// becomeDaemon keeps the process and its ID. It returns only errors.
+func becomeDaemon(args ...string) error {
+	path, err := companion.Find(companion.Daemon)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("execute "+path, syscall.Exec(path, append([]string{companion.Daemon}, args...), os.Environ()))
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/cliformat"
-	"github.com/sluice-net/sluice/internal/container"
 )
 
 // psRow is a line of ps, its fields those that Docker's templates have.
@@ -106,7 +105,7 @@ func psRowOf(s api.ContainerSummary, whole bool) psRow {
 		ID:         s.ID,
 		Command:    fmt.Sprintf("%q", s.Command),
 		CreatedAt:  created.Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor: container.Duration(time.Since(created)) + " ago",
+		RunningFor: api.Words(time.Since(created)) + " ago",
 		Status:     s.Status,
 		State:      s.State,
 		Ports:      portsOf(s.Ports),

@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/cliformat"
-	"github.com/sluice-net/sluice/internal/daemon"
 )
 
 func newSystem(env *Env) *cobra.Command {
@@ -59,10 +57,7 @@ func newSystemReset(env *Env) *cobra.Command {
 			if !errors.Is(err, api.ErrNoDaemon) {
 				return err
 			}
-			return env.Reset(c.Context(), daemon.Options{
-				Root: env.root,
-				Log:  slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-			})
+			return env.Daemon("reset", "--root="+env.root)
 		},
 	}
 	c.Flags().BoolVarP(&force, "force", "f", false, "do not ask")

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/apierr"
-	"github.com/sluice-net/sluice/internal/daemon"
 	"github.com/sluice-net/sluice/internal/dirs"
 )
 
@@ -23,9 +22,9 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	LookupEnv      func(string) (string, bool)
 	Version        string
-	// Daemon and Reset are what `daemon` runs, and `system reset` without one.
-	Daemon func(context.Context, daemon.Options) error
-	Reset  func(context.Context, daemon.Options) error
+	// Daemon becomes the daemon's program, for `daemon`, and for `system reset`
+	// without one.
+	Daemon func(args ...string) error
 
 	root string // --root
 }

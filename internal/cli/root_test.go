@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-
-	"github.com/sluice-net/sluice/internal/daemon"
 )
 
 // runCLI runs a command line in-process, without a daemon.
@@ -37,6 +35,9 @@ func TestEveryVerbExplainsItself(t *testing.T) {
 	env, _, _ := testEnv(t)
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
+		if c.DisableFlagParsing {
+			return // another program explains it
+		}
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: short help %q", c.CommandPath(), c.Short)
 		}
@@ -71,17 +72,22 @@ func TestExitCodesWithoutDaemon(t *testing.T) {
 	}
 }
 
-func TestDaemonFlags(t *testing.T) {
+// TestDaemonIsHandedOn: what is before the verb belongs to it too.
+func TestDaemonIsHandedOn(t *testing.T) {
 	t.Parallel()
-	env, _, _ := testEnv(t)
-	var got daemon.Options
-	env.Daemon = func(_ context.Context, o daemon.Options) error { got = o; return nil }
-	args := strings.Fields("daemon --root /r --cgroup /c --uplink a --uplink b --attach clsact --log-level debug")
-	if code := Main(context.Background(), env, args); code != 0 {
-		t.Fatalf("exit code %d", code)
-	}
-	if got.Root != "/r" || got.Cgroup != "/c" || strings.Join(got.Uplinks, ",") != "a,b" || got.Attach != "clsact" || got.Version != "v1.2.3" {
-		t.Errorf("options %+v", got)
+	for line, want := range map[string]string{
+		"daemon":                              "daemon",
+		"daemon --root /r --uplink a --help":  "daemon --root /r --uplink a --help",
+		"--root /r daemon --log-level=debug":  "daemon --root /r --log-level=debug",
+		"system reset --force --root /r":      "reset --root=/r",
+		"--root /r system reset --force=true": "reset --root=/r",
+	} {
+		env, _, _ := testEnv(t)
+		var got []string
+		env.Daemon = func(args ...string) error { got = args; return nil }
+		if code := Main(context.Background(), env, strings.Fields(line)); code != 0 || strings.Join(got, " ") != want {
+			t.Errorf("%s: exit code %d, became %q, want %q", line, code, got, want)
+		}
 	}
 }
 
@@ -91,7 +97,7 @@ func TestResetAsksFirst(t *testing.T) {
 		env, _, _ := testEnv(t)
 		env.Stdin = strings.NewReader(input)
 		reset := false
-		env.Reset = func(context.Context, daemon.Options) error { reset = true; return nil }
+		env.Daemon = func(...string) error { reset = true; return nil }
 		code := Main(context.Background(), env, []string{"system", "reset"})
 		if reset != want || (code == 0) != want {
 			t.Errorf("answered %q: reset %v, exit code %d", input, reset, code)

@@ -58,38 +58,9 @@ func (m *Manager) summary(r Record, now time.Time) api.ContainerSummary {
 func status(r Record, now time.Time) string {
 	switch r.State {
 	case Running:
-		return "Up " + Duration(now.Sub(r.StartedAt))
+		return "Up " + api.Words(now.Sub(r.StartedAt))
 	case Exited:
-		return fmt.Sprintf("Exited (%d) %s ago", r.ExitCode, Duration(now.Sub(r.FinishedAt)))
+		return fmt.Sprintf("Exited (%d) %s ago", r.ExitCode, api.Words(now.Sub(r.FinishedAt)))
 	}
 	return "Created"
-}
-
-// Duration rounds a duration to words as Docker does.
-func Duration(d time.Duration) string {
-	seconds := int(d.Seconds())
-	hours := int(d.Hours() + 0.5)
-	switch {
-	case seconds < 1:
-		return "Less than a second"
-	case seconds == 1:
-		return "1 second"
-	case seconds < 60:
-		return fmt.Sprintf("%d seconds", seconds)
-	case seconds < 120:
-		return "About a minute"
-	case seconds < 3600:
-		return fmt.Sprintf("%d minutes", seconds/60)
-	case hours == 1:
-		return "About an hour"
-	case hours < 48:
-		return fmt.Sprintf("%d hours", hours)
-	case hours < 24*14:
-		return fmt.Sprintf("%d days", hours/24)
-	case hours < 24*60:
-		return fmt.Sprintf("%d weeks", hours/24/7)
-	case hours < 24*365*2:
-		return fmt.Sprintf("%d months", hours/24/30)
-	}
-	return fmt.Sprintf("%d years", hours/24/365)
 }

@@ -11,13 +11,13 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/sluice-net/sluice/internal/companion"
 	"github.com/sluice-net/sluice/internal/container"
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/hostnet"
 	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/internal/netdev"
-	"github.com/sluice-net/sluice/internal/shim"
 	"github.com/sluice-net/sluice/internal/store"
 	"github.com/sluice-net/sluice/loader"
 	"github.com/sluice-net/sluice/maps"
@@ -172,7 +172,7 @@ func (i *instance) openEngine(context.Context) error {
 
 func (i *instance) shimBinary() (string, error) {
 	if i.options.Shim == "" {
-		return shim.FindBinary()
+		return companion.Find(companion.Shim)
 	}
 	return filepath.Abs(i.options.Shim)
 }

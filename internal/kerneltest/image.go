@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/sluice-net/sluice/internal/companion"
 )
 
 //go:embed init.sh
@@ -18,7 +20,7 @@ var initScript []byte
 // programs are what the tests call, beside busybox.
 var programs = []string{"ip", "nsenter", "curl"}
 
-// buildAll builds sluice, its shim and the test binaries into dir, static.
+// buildAll builds sluice, its companions and the test binaries into dir, static.
 func buildAll(dir string) error {
 	builds := [][]string{{"build", "-o", dir + "/", "./cmd/..."}}
 	for _, s := range suites {
@@ -103,8 +105,11 @@ func addBuilt(a *archive, built string) error {
 			return err
 		}
 	}
-	return errors.Join(addFile(a, filepath.Join(built, "sluice"), "/built/sluice"),
-		addFile(a, filepath.Join(built, "sluice-shim"), "/built/sluice-shim"))
+	var errs []error
+	for _, name := range []string{"sluice", companion.Daemon, companion.Shim} {
+		errs = append(errs, addFile(a, filepath.Join(built, name), "/built/"+name))
+	}
+	return errors.Join(errs...)
 }
 
 // addPrograms adds busybox under all its names, and the programs with their

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/sluice-net/sluice/internal/companion"
 )
 
-// prebuilt names a sluice, with its shim beside it, that is tested instead of
+// prebuilt names a sluice, with its companions beside it, that is tested instead of
 // one built from this tree: for machines without Go.
 const prebuilt = "SLUICE_BINARY"
 
@@ -21,7 +23,8 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // for tests that run it as nobody
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir, "github.com/sluice-net/sluice/cmd/sluice", "github.com/sluice-net/sluice/cmd/sluice-shim")
+	const commands = "github.com/sluice-net/sluice/cmd/"
+	cmd := exec.Command("go", "build", "-o", dir, commands+"sluice", commands+companion.Daemon, commands+companion.Shim)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, output)
 	}
@@ -29,7 +32,7 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 // Binary is the path of a sluice that was built from this tree, or that
-// SLUICE_BINARY names, with its shim beside it.
+// SLUICE_BINARY names, with its companions beside it.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv(prebuilt); path != "" {

@@ -10,28 +10,6 @@ import (
 	"syscall"
 )
 
-// BinaryName is the shim's file name.
-const BinaryName = "sluice-shim"
-
-// ErrNoBinary is returned when the shim's program is not installed.
-var ErrNoBinary = errors.New(BinaryName + " is neither beside sluice nor in PATH: install both (make install), or name it with --shim")
-
-// FindBinary returns the path of the shim's program: beside the running
-// program, else in PATH.
-func FindBinary() (string, error) {
-	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), BinaryName)
-		if _, err := os.Stat(beside); err == nil {
-			return beside, nil
-		}
-	}
-	path, err := exec.LookPath(BinaryName)
-	if err != nil {
-		return "", ErrNoBinary
-	}
-	return filepath.Abs(path)
-}
-
 // Launch starts a shim in dir, which must not exist, and returns once its
 // socket accepts. The command waits for the first client's Start or Attach.
 // When Launch fails, dir is gone.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-net/sluice/internal/companion"
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, shim.BinaryName)
+	binary = filepath.Join(dir, companion.Shim)
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/sluice-net/sluice/cmd/sluice-shim").CombinedOutput(); err != nil {
 		println(string(out))
 		os.Exit(1)

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/daemon"
+	"github.com/sluice-net/sluice/internal/metrics"
+)
+
+func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
+	var o daemon.Options
+	var level slog.LevelVar
+	var levelName string
+	c := &cobra.Command{
+		Use:   "daemon",
+		Short: "Run the control plane in the foreground; its network namespace becomes the host",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if err := level.UnmarshalText([]byte(levelName)); err != nil {
+				return fmt.Errorf("--log-level %q is none of debug, info, warn and error", levelName)
+			}
+			if o.RepairInterval <= 0 {
+				return fmt.Errorf("--repair-interval %v is not a time to wait: use 1s or more", o.RepairInterval)
+			}
+			if o.Root, err = c.Flags().GetString("root"); err != nil {
+				return err
+			}
+			o.Version = version
+			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
+			return run(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Cgroup, "cgroup", "", "cgroup v2 directory whose processes reach published ports by the host's own addresses; all of them by default")
+	f.StringArrayVar(&o.Uplinks, "uplink", nil, "device that leads outside; every one that is not part of another by default")
+	f.StringArrayVar(&o.DNSUpstreams, "dns-upstream", nil, "name server, ADDR or ADDR:PORT, for what is no container's name; those of the host's resolv.conf by default")
+	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
+	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
+	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")
+	f.DurationVar(&o.RepairInterval, "repair-interval", time.Minute, "how often everything is compared with the intent; what the kernel tells of is repaired at once")
+	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
+	return c
+}

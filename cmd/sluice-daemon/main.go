@@ -1,0 +1,48 @@
+// Command sluice-daemon is the control plane. `sluice daemon` becomes it, and
+// `sluice system reset` does where no daemon answers: a program of its own,
+// so that the client starts without what only the daemon needs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-net/sluice/internal/daemon"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	root := newRoot(run, daemon.Reset)
+	root.SetArgs(os.Args[1:])
+	if err := root.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o daemon.Options) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return daemon.Run(ctx, o)
+}
+
+// newRoot returns the command line: that of the client, as far as it is ours.
+// What it runs and resets is given.
+func newRoot(run, reset func(context.Context, daemon.Options) error) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sluice",
+		Short:         "What the client leaves to the daemon's program",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().String("root", os.Getenv("SLUICE_ROOT"), "directory of the instance (SLUICE_ROOT); /var/lib/sluice and /run/sluice by default")
+	root.AddCommand(newDaemon(run), newReset(reset))
+	return root
+}
