@@ -15,6 +15,9 @@ import (
 const (
 	stateClose  = 1 << 7
 	stateListen = 1 << 10
+	// stateBound is of TCP sockets that have a port and are yet to listen or to
+	// connect. Kernels before 6.8 list none of them.
+	stateBound = 1 << 13
 )
 
 // Of linux/inet_diag.h. Both structures have the socket's ports and addresses
@@ -29,7 +32,7 @@ const (
 // dumpListeners lists the sockets of one family that hold a port; the kernel
 // picks them by state.
 func dumpListeners(socket *nl.SocketHandle, protocol, family uint8) (Listeners, error) {
-	states := uint32(stateListen)
+	states := uint32(stateListen | stateBound)
 	if protocol == unix.IPPROTO_UDP {
 		states = stateClose
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // Listeners are the sockets of the host that hold ports of one protocol: TCP
-// sockets that listen, UDP sockets that are bound and not connected.
+// sockets that listen or, from Linux 6.8 on, may yet do so; UDP sockets that are
+// bound and not connected.
 type Listeners []Listener
 
 // Listener is a socket that holds a port.
