@@ -199,8 +199,8 @@ static __always_inline struct flow4 *flow_find4(struct packet *p)
 
 /*
  * flow_claim4 inserts the reply half, which decides who gets a translated
- * port; false when another flow has it. A flow whose forward half was evicted
- * still has its own.
+ * port; false when another flow has it. What is left of a flow whose forward half
+ * was evicted gives way to the new one.
  */
 static __always_inline bool flow_claim4(const struct flow_key4 *key, const struct flow4 *flow)
 {
@@ -218,7 +218,7 @@ static __always_inline bool flow_claim4(const struct flow_key4 *key, const struc
 	if (!holder)
 		return false;
 	if (flow_alive(&holder->head, other.protocol, flow->head.created))
-		return halves_match4(key, holder);
+		return halves_match4(key, holder) && !bpf_map_update_elem(&flows4, &other, half, BPF_ANY);
 	flow_delete4(&other, holder);
 	return !bpf_map_update_elem(&flows4, &other, half, BPF_NOEXIST);
 }

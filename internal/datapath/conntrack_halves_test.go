@@ -79,6 +79,23 @@ func TestClientKeepsItsPortAfterEviction(t *testing.T) {
 	f.expectFlows(publishedFlows(f, request, inside, publishUDP, 0))
 }
 
+// TestReopenedFlowIsNewInBothHalves covers a flow that is opened again while a
+// half of the old one is left: nothing of that one's history stays.
+func TestReopenedFlowIsNewInBothHalves(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	request := client.udp(40000, hostAddrPort(published))
+	inside := request.hop().to(f.a.at(target)).delivered(f.a)
+	f.fromOutside(request)
+	f.fromContainer(f.a, inside.answer(f.a.station, 0))
+	f.fromOutside(request)
+	f.expectState("answered", flowReplied|flowConfirmed)
+	f.evict(keyOf(request, datapath.ZoneOutside))
+	f.age(5)
+	f.fromOutside(request)
+	f.expectFlows(publishedFlows(f, request, inside, publishUDP, 0))
+}
+
 // TestTableOverflows opens more flows than the table holds: each first packet
 // still gets through, and no port is given twice while its holder is there.
 func TestTableOverflows(t *testing.T) {
