@@ -1,42 +1,25 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/sluice-net/sluice/internal/apierr"
-	"github.com/sluice-net/sluice/internal/unixpath"
 )
 
-// Client speaks to a daemon over its unix socket.
-type Client struct {
-	socket string
-	http   *http.Client
-}
+// Client speaks to a daemon over its unix socket, each time by a connection of
+// its own.
+type Client struct{ socket string }
 
 // NewClient returns a client of the daemon that listens at socket.
-func NewClient(socket string) *Client {
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-			err = unixpath.Use(socket, func(path string) (err error) {
-				var d net.Dialer
-				conn, err = d.DialContext(ctx, "unix", path)
-				return err
-			})
-			return conn, err
-		},
-	}}}
-}
+func NewClient(socket string) *Client { return &Client{socket} }
 
 // ErrNoDaemon is returned when nobody listens at the socket.
 var ErrNoDaemon = errors.New("cannot connect to the sluice daemon")
@@ -53,31 +36,26 @@ func (c *Client) request(ctx context.Context, method, path string, body any) (io
 	if path == "" {
 		return nil, errNoReference
 	}
-	var reader io.Reader
+	var raw []byte
 	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if raw, err = json.Marshal(body); err != nil {
 			return nil, err
 		}
-		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://sluice/"+Version+path, reader)
-	if err != nil {
-		return nil, err
-	}
-	response, err := c.http.Do(r)
+	a, err := exchange(ctx, c.socket, method, "/"+Version+path, raw)
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	if response.StatusCode < 400 {
-		return response.Body, nil
+	if a.status < 400 {
+		return a, nil
 	}
-	defer response.Body.Close()
+	defer a.Close()
 	var failure ErrorResponse
-	if err := json.NewDecoder(response.Body).Decode(&failure); err != nil {
-		return nil, fmt.Errorf("the daemon answered %s", response.Status)
+	if err := json.NewDecoder(a).Decode(&failure); err != nil {
+		return nil, fmt.Errorf("the daemon answered %d %s", a.status, a.reason)
 	}
-	return nil, &apierr.Error{Status: response.StatusCode, ExitCode: failure.ExitCode, Message: failure.Message}
+	return nil, &apierr.Error{Status: a.status, ExitCode: failure.ExitCode, Message: failure.Message}
 }
 
 func (c *Client) explain(err error) error {
@@ -91,10 +69,6 @@ func (c *Client) explain(err error) error {
 		if errors.Is(err, end) {
 			return ErrDaemonGone
 		}
-	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
 	}
 	return fmt.Errorf("the connection to the daemon: %w", err)
 }

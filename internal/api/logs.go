@@ -4,87 +4,30 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
-
-	"github.com/sluice-net/sluice/internal/apierr"
 )
 
-// A stream of logs interleaves two streams as Docker's API does: a header of 8
-// bytes (the stream, three zeros, the length in network byte order) and the
-// bytes.
+// LogOptions choose from a container's log.
+type LogOptions struct {
+	Follow     bool
+	Timestamps bool
+	Tail       int // last lines; negative for all
+	// Since and Until bound the entries' times; zero for no bound.
+	Since, Until time.Time
+}
+
+// A stream of logs interleaves two streams as Docker's API does: a header of
+// StreamHeader bytes (the stream, three zeros, the length in network byte
+// order) and the bytes.
 const (
-	streamStdout = 1
-	streamStderr = 2
-	streamHeader = 8
+	StreamStdout = 1
+	StreamStderr = 2
+	StreamHeader = 8
 )
-
-func (s *server) logs(w http.ResponseWriter, r *http.Request) {
-	options, err := logOptions(r.URL.Query())
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	out := &logWriter{w: w}
-	err = s.backend.Logs(r.Context(), r.PathValue("ref"), options,
-		streamWriter{out, streamStdout}, streamWriter{out, streamStderr})
-	if err != nil && !out.begun {
-		writeError(w, err)
-	}
-}
-
-func logOptions(query url.Values) (LogOptions, error) {
-	o := LogOptions{Follow: query.Get("follow") == "true", Timestamps: query.Get("timestamps") == "true", Tail: -1}
-	for name, bound := range map[string]*time.Time{"since": &o.Since, "until": &o.Until} {
-		text := query.Get(name)
-		if text == "" {
-			continue
-		}
-		var err error
-		if *bound, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return o, apierr.BadParameter("%s=%q is not a time as in RFC 3339", name, text)
-		}
-	}
-	tail := query.Get("tail")
-	if tail == "" || tail == "all" {
-		return o, nil
-	}
-	lines, err := strconv.Atoi(tail)
-	if err != nil || lines < 0 {
-		return o, apierr.BadParameter("tail=%q is neither a number of lines nor all", tail)
-	}
-	o.Tail = lines
-	return o, nil
-}
-
-// logWriter flushes every piece, so that followers see it at once.
-type logWriter struct {
-	w     http.ResponseWriter
-	begun bool
-}
-
-type streamWriter struct {
-	out    *logWriter
-	stream byte
-}
-
-func (s streamWriter) Write(piece []byte) (int, error) {
-	s.out.begun = true
-	header := [streamHeader]byte{0: s.stream}
-	binary.BigEndian.PutUint32(header[4:], uint32(len(piece)))
-	if _, err := s.out.w.Write(header[:]); err != nil {
-		return 0, err
-	}
-	n, err := s.out.w.Write(piece)
-	_ = http.NewResponseController(s.out.w).Flush()
-	return n, err
-}
 
 // copyLogs takes the two streams apart again.
 func copyLogs(from io.Reader, stdout, stderr io.Writer) error {
-	var header [streamHeader]byte
+	var header [StreamHeader]byte
 	for {
 		if _, err := io.ReadFull(from, header[:]); err == io.EOF {
 			return nil
@@ -92,7 +35,7 @@ func copyLogs(from io.Reader, stdout, stderr io.Writer) error {
 			return fmt.Errorf("read the log: %w", err)
 		}
 		to := stdout
-		if header[0] == streamStderr {
+		if header[0] == StreamStderr {
 			to = stderr
 		}
 		if _, err := io.CopyN(to, from, int64(binary.BigEndian.Uint32(header[4:]))); err != nil {

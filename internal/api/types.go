@@ -1,6 +1,6 @@
 // Package api is the HTTP/JSON interface between the daemon and its clients:
-// the bodies, which follow Docker's shapes, a server that maps routes to a
-// Backend, and a client that speaks over the daemon's unix socket.
+// the bodies, which follow Docker's shapes, and a client that speaks over the
+// daemon's unix socket. The server is package apiserver.
 package api
 
 import "time"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/apiserver"
 	"github.com/sluice-net/sluice/internal/container"
 )
 
@@ -24,7 +25,7 @@ type backend struct {
 	resetting atomic.Bool
 }
 
-var _ api.Backend = (*backend)(nil)
+var _ apiserver.Backend = (*backend)(nil)
 
 func (b *backend) CreateContainer(_ context.Context, body api.CreateContainer) (api.CreateContainerResponse, error) {
 	r, err := b.containers.Create(body)

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/apiserver"
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/metrics"
 	"github.com/sluice-net/sluice/internal/unixpath"
@@ -95,7 +95,7 @@ func serve(ctx context.Context, i *instance, listener net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	backend := &backend{instance: i, stop: stop}
-	server := &http.Server{Handler: api.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: apiserver.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	i.log.Info("ready", "socket", i.dirs.Socket(), "attach", i.loader.Mode())

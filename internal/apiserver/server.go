@@ -1,4 +1,6 @@
-package api
+// Package apiserver is the daemon's side of the API: it maps the routes to a
+// Backend. It is apart from package api so that clients do without net/http.
+package apiserver
 
 import (
 	"encoding/json"
@@ -7,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/apierr"
 )
 
@@ -31,7 +34,7 @@ type server struct{ backend Backend }
 func (s *server) routes() map[string]http.HandlerFunc {
 	b := s.backend
 	return map[string]http.HandlerFunc{
-		"POST /v1/containers/create": withBody(func(r *http.Request, body CreateContainer) (any, error) {
+		"POST /v1/containers/create": withBody(func(r *http.Request, body api.CreateContainer) (any, error) {
 			return b.CreateContainer(r.Context(), body)
 		}),
 		"GET /v1/containers/json": get(func(r *http.Request) (any, error) {
@@ -44,7 +47,7 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"GET /v1/containers/{ref}/json": get(func(r *http.Request) (any, error) {
 			return b.InspectContainer(r.Context(), r.PathValue("ref"))
 		}),
-		"POST /v1/containers/{ref}/start": withBody(func(r *http.Request, body StartContainer) (any, error) {
+		"POST /v1/containers/{ref}/start": withBody(func(r *http.Request, body api.StartContainer) (any, error) {
 			return b.StartContainer(r.Context(), r.PathValue("ref"), body)
 		}),
 		"POST /v1/containers/{ref}/stop": do(s.stop),
@@ -61,17 +64,17 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"POST /v1/containers/{ref}/wait": get(func(r *http.Request) (any, error) {
 			return b.WaitContainer(r.Context(), r.PathValue("ref"))
 		}),
-		"POST /v1/containers/{ref}/exec": withBody(func(r *http.Request, body Exec) (any, error) {
+		"POST /v1/containers/{ref}/exec": withBody(func(r *http.Request, body api.Exec) (any, error) {
 			return b.Exec(r.Context(), r.PathValue("ref"), body)
 		}),
 		"GET /v1/containers/{ref}/logs": s.logs,
-		"POST /v1/containers/{ref}/publish": withBody(func(r *http.Request, body PublishPorts) (any, error) {
+		"POST /v1/containers/{ref}/publish": withBody(func(r *http.Request, body api.PublishPorts) (any, error) {
 			return b.Publish(r.Context(), r.PathValue("ref"), body)
 		}),
-		"POST /v1/containers/{ref}/unpublish": withBody(func(r *http.Request, body PublishPorts) (any, error) {
+		"POST /v1/containers/{ref}/unpublish": withBody(func(r *http.Request, body api.PublishPorts) (any, error) {
 			return b.Unpublish(r.Context(), r.PathValue("ref"), body)
 		}),
-		"POST /v1/networks/create": withBody(func(r *http.Request, body CreateNetwork) (any, error) {
+		"POST /v1/networks/create": withBody(func(r *http.Request, body api.CreateNetwork) (any, error) {
 			return b.CreateNetwork(r.Context(), body)
 		}),
 		"GET /v1/networks": get(func(r *http.Request) (any, error) { return b.ListNetworks(r.Context()) }),
@@ -157,7 +160,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 }
 
 func writeError(w http.ResponseWriter, err error) {
-	response := ErrorResponse{Message: err.Error()}
+	response := api.ErrorResponse{Message: err.Error()}
 	var known *apierr.Error
 	if errors.As(err, &known) {
 		response.Message, response.ExitCode = known.Message, known.ExitCode

@@ -1,4 +1,4 @@
-package api
+package apiserver
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/apierr"
 )
 
@@ -29,8 +30,8 @@ func (r *recorder) note(what ...any) error {
 	return r.fails
 }
 
-func (r *recorder) CreateContainer(_ context.Context, body CreateContainer) (CreateContainerResponse, error) {
-	return CreateContainerResponse{ID: "1"}, r.note("create", body)
+func (r *recorder) CreateContainer(_ context.Context, body api.CreateContainer) (api.CreateContainerResponse, error) {
+	return api.CreateContainerResponse{ID: "1"}, r.note("create", body)
 }
 
 func (r *recorder) StopContainer(_ context.Context, ref string, timeout time.Duration) error {
@@ -45,11 +46,11 @@ func (r *recorder) RemoveContainer(_ context.Context, ref string, force bool) er
 	return r.note("rm", ref, force)
 }
 
-func (r *recorder) ListContainers(_ context.Context, all bool) ([]ContainerSummary, error) {
-	return []ContainerSummary{{ID: "1"}}, r.note("ps", all)
+func (r *recorder) ListContainers(_ context.Context, all bool) ([]api.ContainerSummary, error) {
+	return []api.ContainerSummary{{ID: "1"}}, r.note("ps", all)
 }
 
-func (r *recorder) Logs(_ context.Context, ref string, o LogOptions, stdout, stderr io.Writer) error {
+func (r *recorder) Logs(_ context.Context, ref string, o api.LogOptions, stdout, stderr io.Writer) error {
 	if err := r.note("logs", ref, o); err != nil {
 		return err
 	}
@@ -76,9 +77,9 @@ func serve(t *testing.T, b Backend) (socket string) {
 func TestRequestsReachTheBackend(t *testing.T) {
 	t.Parallel()
 	backend := &recorder{}
-	client := NewClient(serve(t, backend))
+	client := api.NewClient(serve(t, backend))
 	ctx := context.Background()
-	body := CreateContainer{Name: "net00", Cmd: []string{"a", "b c"}, HostConfig: HostConfig{Publish: []string{"80:80"}}}
+	body := api.CreateContainer{Name: "net00", Cmd: []string{"a", "b c"}, HostConfig: api.HostConfig{Publish: []string{"80:80"}}}
 	for _, test := range []struct {
 		call func() error
 		want []any
@@ -89,8 +90,8 @@ func TestRequestsReachTheBackend(t *testing.T) {
 		{func() error { return client.RemoveContainer(ctx, "x", true) }, []any{"rm", "x", true}},
 		{func() error { _, err := client.ListContainers(ctx, true); return err }, []any{"ps", true}},
 		{func() error {
-			return client.Logs(ctx, "x", LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}, io.Discard, io.Discard)
-		}, []any{"logs", "x", LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}}},
+			return client.Logs(ctx, "x", api.LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}, io.Discard, io.Discard)
+		}, []any{"logs", "x", api.LogOptions{Follow: true, Tail: 5, Since: time.Unix(9, 5).UTC()}}},
 	} {
 		if err := test.call(); err != nil {
 			t.Errorf("%v: %v", test.want, err)
@@ -110,10 +111,10 @@ func TestErrorsComeBack(t *testing.T) {
 		{&apierr.Error{Status: 400, ExitCode: 127, Message: "no command"}, &apierr.Error{Status: 400, ExitCode: 127, Message: "no command"}},
 		{errors.New("disk full"), &apierr.Error{Status: 500, Message: "disk full"}},
 	} {
-		client := NewClient(serve(t, &recorder{fails: test.fails}))
+		client := api.NewClient(serve(t, &recorder{fails: test.fails}))
 		for _, err := range []error{
 			client.RemoveContainer(context.Background(), "x", false),
-			client.Logs(context.Background(), "x", LogOptions{Tail: -1}, io.Discard, io.Discard),
+			client.Logs(context.Background(), "x", api.LogOptions{Tail: -1}, io.Discard, io.Discard),
 		} {
 			if !reflect.DeepEqual(err, test.want) {
 				t.Errorf("%v came back as %#v", test.fails, err)
@@ -122,23 +123,25 @@ func TestErrorsComeBack(t *testing.T) {
 	}
 }
 
+// TestTooLargeRequest is refused before it was read as a whole.
+func TestTooLargeRequest(t *testing.T) {
+	t.Parallel()
+	client := api.NewClient(serve(t, &recorder{}))
+	_, err := client.CreateContainer(context.Background(), api.CreateContainer{Name: strings.Repeat("x", 4*maxBody)})
+	if apierr.StatusOf(err) != 400 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLogStreamsStayApart(t *testing.T) {
 	t.Parallel()
-	client := NewClient(serve(t, &recorder{}))
+	client := api.NewClient(serve(t, &recorder{}))
 	var stdout, stderr bytes.Buffer
-	if err := client.Logs(context.Background(), "x", LogOptions{Tail: -1}, &stdout, &stderr); err != nil {
+	if err := client.Logs(context.Background(), "x", api.LogOptions{Tail: -1}, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	if stdout.String() != "out more" || stderr.String() != "err" {
 		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
-	}
-}
-
-func TestNobodyListens(t *testing.T) {
-	t.Parallel()
-	_, err := NewClient(filepath.Join(t.TempDir(), "s")).Version(context.Background())
-	if !errors.Is(err, ErrNoDaemon) || !strings.Contains(err.Error(), "sluice daemon") {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -186,32 +189,3 @@ type answer struct {
 func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
-
-// TestDaemonGoesAway covers a daemon that ends before its answer, or in the
-// middle of it: the client says so in one line.
-func TestDaemonGoesAway(t *testing.T) {
-	t.Parallel()
-	for what, answer := range map[string]string{
-		"no answer": "", "half a head": "HTTP/1.1 200 OK\r\n", "half a body": "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
-	} {
-		socket := filepath.Join(t.TempDir(), "s")
-		listener, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 4096))
-			_, _ = conn.Write([]byte(answer))
-			conn.Close()
-			listener.Close()
-		}()
-		_, err = NewClient(socket).StartContainer(t.Context(), "net00", StartContainer{})
-		if !errors.Is(err, ErrDaemonGone) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-}
