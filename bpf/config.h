@@ -22,6 +22,11 @@ volatile const __u32 fib_ifindex = 0;
 /* Of the network namespace that is the host. */
 volatile const __u64 host_netns_cookie = 0;
 
+/* How jiffies tell the time (loader/clock.go): what they were when CLOCK_MONOTONIC
+ * was 0, and how long one is, in seconds with 32 fractional bits. */
+volatile const __u64 jiffies_origin = 0;
+volatile const __u64 jiffy_seconds = 0;
+
 /* The host's ip_local_port_range, which masquerade keeps out of. */
 volatile const __u16 local_port_first = 32768;
 volatile const __u16 local_port_last = 60999;

@@ -35,7 +35,7 @@ type Config struct {
 // DefaultConntrackMax is the size of the conntrack table without a wish.
 const DefaultConntrackMax = 65536
 
-func (c Config) constants(kernel Features) map[string]any {
+func (c Config) constants(kernel Features, clock jiffies) map[string]any {
 	return map[string]any{
 		"dry_run":           c.DryRun,
 		"observe":           c.Observe,
@@ -43,6 +43,8 @@ func (c Config) constants(kernel Features) map[string]any {
 		"fib_source":        kernel.FIBSource && !c.Without.FIBSource,
 		"fib_ifindex":       c.FIBIfindex,
 		"host_netns_cookie": c.HostCookie,
+		"jiffies_origin":    clock.origin,
+		"jiffy_seconds":     clock.seconds,
 		"local_port_first":  c.LocalPorts[0],
 		"local_port_last":   c.LocalPorts[1],
 	}
@@ -54,7 +56,11 @@ func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range c.constants(kernel) {
+	clock, err := readJiffies()
+	if err != nil {
+		return err
+	}
+	for name, value := range c.constants(kernel, clock) {
 		variable, ok := spec.Variables[name]
 		if !ok {
 			continue

@@ -64,6 +64,19 @@ func TestPacketsKeepFlowsAlive(t *testing.T) {
 	}
 }
 
+// TestFlowsTellTheTime covers that flows are dated by CLOCK_MONOTONIC, as far
+// as a clock that moves by ticks can be.
+func TestFlowsTellTheTime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	before := uptime(t)
+	c := f.converse(f.a.udp(40000, remoteAddrPort(53)))
+	after := uptime(t)
+	if created := f.flow(c.forward).Head.Created; created+1 < before || created > after+1 {
+		t.Errorf("created at %d s, sent between %d and %d", created, before, after)
+	}
+}
+
 // TestStates covers what each packet adds to a flow's state, in both halves.
 func TestStates(t *testing.T) {
 	t.Parallel()

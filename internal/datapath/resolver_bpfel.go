@@ -53,6 +53,8 @@ const (
 	resolverVarFibSkipNeigh          = "fib_skip_neigh"
 	resolverVarFibSource             = "fib_source"
 	resolverVarHostNetnsCookie       = "host_netns_cookie"
+	resolverVarJiffiesOrigin         = "jiffies_origin"
+	resolverVarJiffySeconds          = "jiffy_seconds"
 	resolverVarLocalPortFirst        = "local_port_first"
 	resolverVarLocalPortLast         = "local_port_last"
 	resolverVarObserve               = "observe"
@@ -157,6 +159,8 @@ type resolverVariableSpecs struct {
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -268,6 +272,8 @@ type resolverVariables struct {
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`

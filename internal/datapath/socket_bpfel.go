@@ -61,6 +61,8 @@ const (
 	socketVarFibSkipNeigh          = "fib_skip_neigh"
 	socketVarFibSource             = "fib_source"
 	socketVarHostNetnsCookie       = "host_netns_cookie"
+	socketVarJiffiesOrigin         = "jiffies_origin"
+	socketVarJiffySeconds          = "jiffy_seconds"
 	socketVarLocalPortFirst        = "local_port_first"
 	socketVarLocalPortLast         = "local_port_last"
 	socketVarObserve               = "observe"
@@ -173,6 +175,8 @@ type socketVariableSpecs struct {
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -284,6 +288,8 @@ type socketVariables struct {
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`

@@ -53,6 +53,8 @@ const (
 	uplinkVarFibSkipNeigh          = "fib_skip_neigh"
 	uplinkVarFibSource             = "fib_source"
 	uplinkVarHostNetnsCookie       = "host_netns_cookie"
+	uplinkVarJiffiesOrigin         = "jiffies_origin"
+	uplinkVarJiffySeconds          = "jiffy_seconds"
 	uplinkVarLocalPortFirst        = "local_port_first"
 	uplinkVarLocalPortLast         = "local_port_last"
 	uplinkVarObserve               = "observe"
@@ -157,6 +159,8 @@ type uplinkVariableSpecs struct {
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -268,6 +272,8 @@ type uplinkVariables struct {
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.Variable `ebpf:"fib_source"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
+	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
+	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`
