@@ -70,6 +70,21 @@ static __always_inline void *transport_bytes(struct __sk_buff *skb, struct packe
 	return bytes(skb, offset, size);
 }
 
+/*
+ * load copies `size` bytes, at least one and at most `most`, false when the
+ * packet has fewer. Linux 6.1 learns nothing from "not 0", and clang would make
+ * one comparison of two, of another register: so each bound is compared by
+ * itself, of a value that clang knows nothing of.
+ */
+static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to, __u32 most, __u32 size)
+{
+	asm volatile("" : "+r"(size));
+	if ((__s32)size <= 0)
+		return false;
+	asm volatile("" : "+r"(size));
+	return size <= most && !bpf_skb_load_bytes(skb, offset, to, size);
+}
+
 static __always_inline int drop(struct packet *p, __u16 reason)
 {
 	p->drop = reason;

@@ -48,20 +48,6 @@ static __always_inline bool within_budget(struct report_budget *budget, __u64 no
 	return true;
 }
 
-/*
- * capture copies the packet's first bytes. Linux 6.1 learns nothing from "not
- * 0", and clang would make one comparison of two, of another register: so each
- * bound is compared by itself, of a value that clang knows nothing of.
- */
-static __always_inline bool capture(struct __sk_buff *skb, struct drop_event *event, __u32 size)
-{
-	asm volatile("" : "+r"(size));
-	if ((__s32)size <= 0)
-		return false;
-	asm volatile("" : "+r"(size));
-	return size <= EVENT_BYTES && !bpf_skb_load_bytes(skb, 0, event->data, size);
-}
-
 /* report_drop tells the watchers, if there are any, of a dropped packet. */
 __noinline int report_drop(struct __sk_buff *skb, __u32 reason, __u32 hook)
 {
@@ -86,7 +72,7 @@ __noinline int report_drop(struct __sk_buff *skb, __u32 reason, __u32 hook)
 	event->length = skb->len;
 	event->reason = reason;
 	event->hook = hook;
-	if (capture(skb, event, captured))
+	if (load(skb, 0, event->data, EVENT_BYTES, captured))
 		event->captured = captured;
 	bpf_ringbuf_submit(event, 0);
 	return 0;

@@ -21,7 +21,7 @@ __noinline int find_source_route(struct __sk_buff *skb, __u32 len)
 	__u8 options[64] = {}; /* a power of two, for the mask */
 	__u32 at = 0;
 
-	if (!len || len > IPV4_OPTIONS_MAX || bpf_skb_load_bytes(skb, ETH_LEN + sizeof(struct ipv4_header), options, len))
+	if (!load(skb, ETH_LEN + sizeof(struct ipv4_header), options, IPV4_OPTIONS_MAX, len))
 		return 0;
 	for (int i = 0; i < IPV4_OPTIONS_MAX; i++) {
 		__u8 kind = options[at & 63];
