@@ -3,9 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"io"
 
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -16,33 +14,24 @@ import (
 const loopback = 1
 
 // AttachResolver attaches the resolver program to the loopback device of the
-// calling thread's network namespace. Nothing is pinned: names wait for the
-// daemon. The link ends with the process or with Close, which may be called
-// from any namespace; a clsact filter ends with the namespace, and is replaced
-// by the next call.
-func (l *Loader) AttachResolver() (io.Closer, error) {
-	attached, err := l.attachResolver()
-	if err != nil {
-		return nil, fmt.Errorf("attach the %s program: %w", datapath.HookResolver, err)
+// calling thread's network namespace, in either mode as a clsact filter. It
+// ends with the namespace, nothing is pinned, and a filter that is there is
+// replaced. A tcx link would cost each start of a container, and each end, a
+// grace period of RCU, for which the kernel holds the lock of all devices;
+// the filter costs some 80 ns more for a packet on lo.
+func (l *Loader) AttachResolver() error {
+	err := netlink.QdiscAdd(clsactQdisc(loopback))
+	if errors.Is(err, unix.EEXIST) {
+		err = nil
 	}
-	return attached, nil
+	if err == nil {
+		err = replaceFilter(l.Program(datapath.HookResolver), loopback, ingress)
+	}
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: the clsact qdisc and BPF filters (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF): %w", ErrKernel, err)
+	case err != nil:
+		return fmt.Errorf("attach the %s program: %w", datapath.HookResolver, err)
+	}
+	return nil
 }
-
-func (l *Loader) attachResolver() (io.Closer, error) {
-	program := l.Program(datapath.HookResolver)
-	if l.mode == AttachTCX {
-		if err := deleteFilter(loopback, ingress); err != nil {
-			return nil, err
-		}
-		return link.AttachTCX(link.TCXOptions{Interface: loopback, Program: program, Attach: tcxPoint(ingress)})
-	}
-	if err := netlink.QdiscAdd(clsactQdisc(loopback)); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("add the clsact qdisc: %w", err)
-	}
-	return nothing{}, replaceFilter(program, loopback, ingress)
-}
-
-// nothing is there to close.
-type nothing struct{}
-
-func (nothing) Close() error { return nil }

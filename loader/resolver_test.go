@@ -12,41 +12,18 @@ import (
 
 const loopback = 1
 
-// The resolver's link ends with its process, so that the next one cannot attach
-// twice.
-func TestResolverByTCX(t *testing.T) {
+// TestResolver: a filter stays until another call, or another process of either
+// mode, replaces it.
+func TestResolver(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	for range 2 {
-		l := h.open(loader.AttachTCX)
-		attached, err := l.AttachResolver()
-		must(t, err)
-		h.wantTCX(loopback, ebpf.AttachTCXIngress, id(t, l, datapath.HookResolver))
-		h.wantPins()
-		must(t, attached.Close())
-		h.wantTCX(loopback, ebpf.AttachTCXIngress)
-	}
-}
-
-// A filter stays until the next process replaces it, or takes it away when that
-// one attaches by tcx.
-func TestResolverByClsact(t *testing.T) {
-	t.Parallel()
-	h := newHost(t)
-	for range 2 {
-		l := h.open(loader.AttachClsact)
+	for _, mode := range []loader.AttachMode{loader.AttachTCX, loader.AttachClsact, loader.AttachTCX} {
+		l := h.open(mode)
 		for range 2 {
-			attached, err := l.AttachResolver()
-			must(t, err)
+			must(t, l.AttachResolver())
 			h.wantFilters(loopback, netlink.HANDLE_MIN_INGRESS, id(t, l, datapath.HookResolver))
-			must(t, attached.Close())
+			h.wantTCX(loopback, ebpf.AttachTCXIngress)
+			h.wantPins()
 		}
-		h.wantPins()
 	}
-	l := h.open(loader.AttachTCX)
-	attached, err := l.AttachResolver()
-	must(t, err)
-	defer attached.Close()
-	h.wantFilters(loopback, netlink.HANDLE_MIN_INGRESS)
-	h.wantTCX(loopback, ebpf.AttachTCXIngress, id(t, l, datapath.HookResolver))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -23,8 +22,8 @@ type Options struct {
 	Directory Directory
 	Forwarder Forwarder
 	// Attach leads port 53 of the calling thread's network namespace to the
-	// server's port, until it is closed.
-	Attach func() (io.Closer, error)
+	// server's port, for as long as the namespace is there. It can be repeated.
+	Attach func() error
 	Log    *slog.Logger
 }
 
@@ -50,7 +49,6 @@ type server struct {
 	cancel   context.CancelFunc
 	datagram net.PacketConn
 	stream   *listener
-	attached io.Closer
 	serving  sync.WaitGroup
 }
 
@@ -78,7 +76,7 @@ func (s *Service) Serve(sandbox string, servers []netip.AddrPort) error {
 }
 
 // open opens the sockets in the calling thread's namespace.
-func (v *server) open(attach func() (io.Closer, error)) error {
+func (v *server) open(attach func() error) error {
 	addr := netip.AddrPortFrom(Server, datapath.ResolverPort)
 	datagram, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
 	if err != nil {
@@ -90,8 +88,7 @@ func (v *server) open(attach func() (io.Closer, error)) error {
 		return err
 	}
 	v.stream = newListener(stream)
-	v.attached, err = attach()
-	return err
+	return attach()
 }
 
 func (v *server) serve(log *slog.Logger, handler dns.Handler) {
@@ -121,9 +118,6 @@ func (v *server) close() error {
 	}
 	if v.stream != nil {
 		errs = append(errs, v.stream.Close())
-	}
-	if v.attached != nil {
-		errs = append(errs, v.attached.Close())
 	}
 	v.serving.Wait()
 	return errors.Join(errs...)
