@@ -40,7 +40,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 		m.finish(c, m.lastExit(r.ID))
 	}
 	running := m.running()
-	errs = append(errs, m.removeEnded(), m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles())
+	errs = append(errs, m.removeEnded(), m.sweepEndpoints(ctx), m.sweepShims(running), m.sweepSandboxes(), m.sweepFiles(), m.restoreDirs())
 	for id := range endpoints {
 		m.followAddress(id) // what the earlier daemon did not live to write
 	}
@@ -57,6 +57,16 @@ func (m *Manager) endpointsBySandbox() map[string]string {
 		}
 	}
 	return ids
+}
+
+// restoreDirs makes again what somebody has removed of containers' directories;
+// the next start fills them.
+func (m *Manager) restoreDirs() error {
+	var errs []error
+	for _, r := range m.List() {
+		errs = append(errs, os.MkdirAll(m.Dirs.Container(r.ID), 0o700))
+	}
+	return errors.Join(errs...)
 }
 
 // removeEnded removes the containers that ended and were to be removed then.
@@ -155,5 +165,5 @@ func (m *Manager) Reset(ctx context.Context) error {
 	for _, r := range m.List() {
 		errs = append(errs, m.Remove(ctx, r.ID, true))
 	}
-	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(), m.sweepFiles())...)
+	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(), m.sweepFiles(), m.restoreDirs())...)
 }

@@ -19,6 +19,9 @@ const fallbackServer = "8.8.8.8"
 // writeFiles writes hosts, hostname and resolv.conf. They are written in place:
 // a running container has them bound. With named its name server is ours.
 func writeFiles(f files, r Record, addr netip.Addr, named bool) error {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil { // who cleans up by hand takes it along
+		return err
+	}
 	if err := os.WriteFile(f.hosts(), hostsFile(r, addr), 0o644); err != nil {
 		return err
 	}

@@ -161,7 +161,8 @@ func TestEveryStepOfAStartFails(t *testing.T) {
 		"files": {"", func(s *starting) func() {
 			dir := s.Dirs.Container(s.record.ID)
 			_ = os.Rename(dir, dir+"-away")
-			return func() { _ = os.Rename(dir+"-away", dir) }
+			_ = os.WriteFile(dir, nil, 0o600)
+			return func() { _ = os.Remove(dir); _ = os.Rename(dir+"-away", dir) }
 		}},
 		"names": {"", func(s *starting) func() {
 			s.names.fail = true

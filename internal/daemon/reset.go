@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/store"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -21,6 +22,12 @@ func Reset(ctx context.Context, o Options) error {
 		return nil // never, or reset already
 	}
 	i, err := openInstance(ctx, o)
+	if errors.Is(err, store.ErrDamaged) { // it is to go anyway, and what no record knows goes with the rest
+		if err := os.Remove(d.DB()); err != nil {
+			return err
+		}
+		i, err = openInstance(ctx, o)
+	}
 	if err != nil {
 		return fmt.Errorf("open the instance to reset it: %w", err)
 	}

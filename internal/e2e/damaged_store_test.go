@@ -37,6 +37,10 @@ func TestDamagedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a file that was cut off")
+	if err := os.Truncate(storePath(l), 5000); err != nil {
+		t.Fatal(err)
+	}
+	refused("a file of one page")
 
 	if err := os.Rename(storePath(l), filepath.Join(t.TempDir(), "damaged")); err != nil {
 		t.Fatal(err)
@@ -45,6 +49,26 @@ func TestDamagedStore(t *testing.T) {
 	expectInvariants(l)
 	if got := l.OK("ps", "-aq"); got != "" {
 		t.Errorf("containers are left: %s", got)
+	}
+}
+
+// TestResetOfADamagedStore: whoever wants everything gone need not repair it.
+func TestResetOfADamagedStore(t *testing.T) {
+	t.Parallel()
+	for what, size := range map[string]int64{"one page": 5000, "half": 16384} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			l := lab.NewWithoutDaemon(t)
+			before := stateOf(l)
+			l.StartDaemon()
+			busyHost(l)
+			l.StopDaemon(unix.SIGKILL)
+			if err := os.Truncate(storePath(l), size); err != nil {
+				t.Fatal(err)
+			}
+			l.OK("system", "reset", "--force")
+			expectState(t, stateOf(l), before)
+		})
 	}
 }
 
@@ -79,6 +103,11 @@ func TestHalfWrittenState(t *testing.T) {
 		}
 		return nil
 	})
+	for id := range in.containers {
+		if err := os.RemoveAll(filepath.Join(l.Root, "state", "containers", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, dir := range []string{"state/containers/f00", "run/shims/f00", "run/shims/f00-1", "run/netns/f00"} {
 		if err := os.MkdirAll(filepath.Join(l.Root, dir), 0o700); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -28,7 +29,7 @@ func openWhole(path string) (db *bolt.DB, err error) {
 		}
 	}()
 	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
-	if errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) || errors.Is(err, berrors.ErrVersionMismatch) {
+	if err != nil && !errors.Is(err, berrors.ErrTimeout) && !fromSystem(err) {
 		return nil, fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
 	if err != nil {
@@ -38,6 +39,13 @@ func openWhole(path string) (db *bolt.DB, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// fromSystem reports whether the kernel refused something. What else bbolt says
+// is about what is in the file, and not all of it can be told by a sentinel.
+func fromSystem(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
 }
 
 func readAll(tx *bolt.Tx, path string) error {
