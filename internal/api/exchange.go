@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
 
+	"github.com/sluice-net/sluice/internal/apierr"
 	"github.com/sluice-net/sluice/internal/unixpath"
 )
 
@@ -155,7 +157,24 @@ func (c *chunked) next() error {
 	}
 	c.begun, c.ended = true, size == 0
 	c.chunk = counted{r: c.r, left: int64(size)}
+	if c.ended {
+		return c.trailers()
+	}
 	return nil
+}
+
+// trailers reads the fields behind the last chunk. One of them may say that the
+// server failed in the middle.
+func (c *chunked) trailers() (failed error) {
+	for {
+		line, err := readLine(c.r)
+		if err != nil || line == "" {
+			return errors.Join(err, failed)
+		}
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, ErrorTrailer) {
+			failed = apierr.Internal("%s", strings.TrimSpace(value))
+		}
+	}
 }
 
 func orMalformed(err error, line string) error {

@@ -67,3 +67,25 @@ func TestMalformedAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestTrailers covers what may come behind the last chunk.
+func TestTrailers(t *testing.T) {
+	t.Parallel()
+	const chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+	for trailers, want := range map[string]string{
+		"":                                 io.ErrUnexpectedEOF.Error(),
+		"\r\n":                             "",
+		"Expires: never\r\n\r\n":           "",
+		"sluice-error: no: room\r\n\r\n":   "no: room",
+		"Sluice-Error: no\r\nA: b\r\n\r\n": "no",
+	} {
+		_, body, err := readAnswer(chunks + trailers)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if body != "abc" || got != want {
+			t.Errorf("%q: body %q, error %q, want %q", trailers, body, got, want)
+		}
+	}
+}

@@ -31,6 +31,9 @@ type Backend interface {
 	RemoveNetwork(ctx context.Context, ref string) error
 
 	NAT(ctx context.Context) ([]api.NATRule, error)
+	// WatchDrops returns the drops from now on. The stream must be used, and
+	// ends with ctx or the daemon.
+	WatchDrops(ctx context.Context, o api.DropOptions) (Stream[api.Drop], error)
 	Info(ctx context.Context) (api.Info, error)
 	Version(ctx context.Context) (api.VersionInfo, error)
 	// Reset takes everything away; the daemon ends once it has answered.

@@ -84,6 +84,7 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"DELETE /v1/networks/{ref}": do(func(r *http.Request) error {
 			return b.RemoveNetwork(r.Context(), r.PathValue("ref"))
 		}),
+		"GET /v1/drops":         s.drops,
 		"GET /v1/nat":           get(func(r *http.Request) (any, error) { return b.NAT(r.Context()) }),
 		"GET /v1/info":          get(func(r *http.Request) (any, error) { return b.Info(r.Context()) }),
 		"GET /v1/version":       get(func(r *http.Request) (any, error) { return b.Version(r.Context()) }),

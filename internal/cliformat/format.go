@@ -161,3 +161,31 @@ func asJSON(object any) (generic any, err error) {
 	err = json.Unmarshal(raw, &generic)
 	return generic, err
 }
+
+// Follow returns a function that prints one row after another as they come: by
+// text, as JSON, or by a template. There is no table, which would need all rows
+// for its columns' widths.
+func Follow[T any](w io.Writer, format string, text func(T) string) (func(T) error, error) {
+	switch {
+	case format == "":
+		return func(row T) error {
+			_, err := fmt.Fprintln(w, text(row))
+			return err
+		}, nil
+	case format == "json":
+		format = "{{json .}}"
+	case format == "table" || strings.HasPrefix(format, "table "):
+		return nil, fmt.Errorf("--format: %q cannot follow: use json, or a Go template", format)
+	}
+	t, err := Template(unescape(format))
+	if err != nil {
+		return nil, err
+	}
+	return func(row T) error {
+		if err := t.Execute(w, row); err != nil {
+			return fmt.Errorf("--format: %w", err)
+		}
+		_, err := fmt.Fprintln(w)
+		return err
+	}, nil
+}

@@ -71,3 +71,24 @@ func TestBadFormats(t *testing.T) {
 		}
 	}
 }
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{
+		"":                   "net00!\n",
+		`{{.Name}}\t{{.ID}}`: "net00\t0123456789ab\n",
+		"json":               `{"Id":"0123456789ab","Name":"net00","Ports":{"80/tcp":["0.0.0.0:8080"]}}` + "\n",
+		"{{":                 "",
+		"table":              "",
+		"table {{.Name}}":    "",
+	} {
+		var b strings.Builder
+		show, err := Follow(&b, format, func(r row) string { return r.Name + "!" })
+		if err == nil {
+			err = show(rows[0])
+		}
+		if b.String() != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %v; got %q, want %q", format, err, b.String(), want)
+		}
+	}
+}

@@ -96,6 +96,7 @@ func serve(ctx context.Context, i *instance, listener net.Listener) error {
 	defer stop()
 	backend := &backend{instance: i, stop: stop}
 	server := &http.Server{Handler: apiserver.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
+	server.RegisterOnShutdown(i.drops.Close) // or the end would wait for those who watch
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	i.log.Info("ready", "socket", i.dirs.Socket(), "attach", i.loader.Mode())

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/hostnet"
+	"github.com/sluice-net/sluice/internal/monitor"
 	"github.com/sluice-net/sluice/internal/names"
 	"github.com/sluice-net/sluice/internal/netdev"
 	"github.com/sluice-net/sluice/internal/store"
@@ -34,6 +35,8 @@ type instance struct {
 	store      *store.DB
 	bootID     string
 	datapath   *datapath
+	host       *hostnet.Host
+	drops      *monitor.Hub
 	engine     *engine.Engine
 	names      *names.Service
 	containers *container.Manager
@@ -127,6 +130,7 @@ func (i *instance) openEngine(context.Context) error {
 		return err
 	}
 	i.onClose(host.Close)
+	i.host = host
 	if err := i.openDatapath(devices, host); err != nil {
 		return err
 	}
@@ -204,6 +208,7 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 	i.onClose(i.loader.Close)
 	i.maps, err = maps.New(i.loader.Maps())
 	i.datapath = newDatapath(i.loader, i.maps)
+	i.drops = monitor.NewHub(reports{i.maps})
 	return err
 }
 

@@ -100,3 +100,33 @@ func (h *Host) EphemeralPorts() (first, last uint16, err error) {
 	}
 	return first, last, nil
 }
+
+// Addresses returns the host's own addresses.
+func (h *Host) Addresses() ([]netip.Addr, error) {
+	for {
+		found, err := h.netlink.AddrList(nil, netlink.FAMILY_ALL)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the host's addresses: %w", err)
+		}
+		var addrs []netip.Addr
+		for _, a := range found {
+			if addr, ok := netip.AddrFromSlice(a.IP); ok {
+				addrs = append(addrs, addr.Unmap())
+			}
+		}
+		return addrs, nil
+	}
+}
+
+// DeviceName returns the name of the device with the index, "" when there is
+// none any more.
+func (h *Host) DeviceName(ifindex int) string {
+	link, err := h.netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return ""
+	}
+	return link.Attrs().Name
+}

@@ -26,6 +26,16 @@ func (r Reason) Description() string {
 	return ""
 }
 
+// Named returns the reason that String calls so.
+func Named(name string) (Reason, bool) {
+	for _, reason := range All() {
+		if reason.String() == name {
+			return reason, true
+		}
+	}
+	return 0, false
+}
+
 // All returns every reason in ascending order.
 func All() []Reason {
 	var all []Reason
