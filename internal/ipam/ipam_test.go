@@ -155,6 +155,7 @@ func TestChoosePool(t *testing.T) {
 		{[]string{"172.17.3.0/24"}, "172.18.0.0/16"},
 		{[]string{"172.16.0.0/12"}, "192.168.0.0/20"},
 		{[]string{"172.16.0.0/12", "192.168.1.1/32"}, "192.168.16.0/20"},
+		{[]string{"172.16.0.0/12", "192.168.0.0/17"}, "192.168.128.0/24"},
 		{[]string{"172.16.0.0/12", "192.168.0.0/16"}, ""},
 	} {
 		var taken []netip.Prefix
@@ -171,6 +172,19 @@ func TestChoosePool(t *testing.T) {
 		if err != nil || got.String() != c.want {
 			t.Errorf("ChoosePool(%v) = %v, %v, want %s", c.taken, got, err, c.want)
 		}
+	}
+}
+
+// TestManyNetworks: Docker's 31 pools are used up sooner than one thinks.
+func TestManyNetworks(t *testing.T) {
+	t.Parallel()
+	var taken []netip.Prefix
+	for len(taken) < 100 {
+		pool, err := ChoosePool(taken)
+		if err != nil {
+			t.Fatalf("after %d networks: %v", len(taken), err)
+		}
+		taken = append(taken, pool)
 	}
 }
 

@@ -29,15 +29,20 @@ func Overlap(subnet netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// defaultPools are Docker's: 172.17.0.0/16 to 172.31.0.0/16, then
-// 192.168.0.0/16 cut into /20s.
+// defaultPools begin as Docker's, 172.17.0.0/16 to 172.31.0.0/16 and then /20s of
+// 192.168.0.0/16. Its upper half is cut into /24s, where Docker goes on with
+// /20s and has had 31 in all: a machine with many small networks runs out of
+// those. Addresses of 10.0.0.0/8 are not ours to take: companies route them.
 func defaultPools() []netip.Prefix {
 	var pools []netip.Prefix
 	for second := byte(17); second <= 31; second++ {
 		pools = append(pools, netip.PrefixFrom(netip.AddrFrom4([4]byte{172, second}), 16))
 	}
-	for third := 0; third < 256; third += 16 {
+	for third := 0; third < 128; third += 16 {
 		pools = append(pools, netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(third)}), 20))
+	}
+	for third := 128; third < 256; third++ {
+		pools = append(pools, netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(third)}), 24))
 	}
 	return pools
 }
