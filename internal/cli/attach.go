@@ -17,13 +17,13 @@ const exitPipe = 128 + int(syscall.SIGPIPE)
 // ends with its exit code. When its output is closed it ends at once, in silence
 // and as SIGPIPE would end a local command; the command goes on, as it does when
 // its client is killed.
-func attach(env *Env, socket string, interactive bool) error {
+func attach(env *Env, socket string, interactive bool, signals <-chan os.Signal) error {
 	conn, err := shim.Dial(socket)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	defer passSignals(conn)()
+	defer passSignals(conn, signals)()
 	var stdin io.Reader
 	if interactive {
 		stdin = env.Stdin
@@ -55,10 +55,31 @@ var notPassed = map[os.Signal]bool{
 	syscall.SIGCHLD: true, syscall.SIGURG: true, syscall.SIGPIPE: true, syscall.SIGWINCH: true,
 }
 
+// catchSignals keeps signals from ending the verb until stop is called.
+func catchSignals() (signals <-chan os.Signal, stop func()) {
+	caught := make(chan os.Signal, 16)
+	signal.Notify(caught)
+	return caught, func() { signal.Stop(caught) }
+}
+
+// interrupted returns an error when a signal was caught that asked the verb to
+// end before its command could be told. Others are lost with it.
+func interrupted(signals <-chan os.Signal) error {
+	for {
+		select {
+		case s := <-signals:
+			switch s {
+			case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+				return &codeError{code: 128 + int(s.(syscall.Signal))}
+			}
+		default:
+			return nil
+		}
+	}
+}
+
 // passSignals passes signals on to the command until stop is called.
-func passSignals(conn *shim.Conn) (stop func()) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals)
+func passSignals(conn *shim.Conn, signals <-chan os.Signal) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -72,8 +93,5 @@ func passSignals(conn *shim.Conn) (stop func()) {
 			}
 		}
 	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
-	}
+	return func() { close(done) }
 }

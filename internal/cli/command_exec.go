@@ -28,7 +28,9 @@ func newExec(env *Env) *cobra.Command {
 				return err
 			}
 			if !detach {
-				return attach(env, started.Socket, body.OpenStdin)
+				signals, stop := catchSignals()
+				defer stop()
+				return attach(env, started.Socket, body.OpenStdin, signals)
 			}
 			conn, err := shim.Dial(started.Socket)
 			if err != nil {

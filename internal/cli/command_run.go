@@ -32,12 +32,18 @@ func newRun(env *Env) *cobra.Command {
 }
 
 // run leaves no container behind that never ran: its name would be taken, and
-// nothing could be learnt from it.
+// nothing could be learnt from it. A signal waits for the daemon's answer, which
+// says what there is to remove.
 func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) error {
+	signals, stop := catchSignals()
+	defer stop()
 	client := env.client()
 	created, err := client.CreateContainer(ctx, body)
 	if err != nil {
 		return err
+	}
+	if err := interrupted(signals); err != nil {
+		return removeUnstarted(ctx, client, created.ID, err)
 	}
 	started, err := client.StartContainer(ctx, created.ID, api.StartContainer{Hold: !detach})
 	if err != nil {
@@ -47,7 +53,10 @@ func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) e
 		fmt.Fprintln(env.Stdout, created.ID)
 		return nil
 	}
-	err = attach(env, started.Socket, body.OpenStdin)
+	if err := interrupted(signals); err != nil {
+		return removeUnstarted(ctx, client, created.ID, err)
+	}
+	err = attach(env, started.Socket, body.OpenStdin, signals)
 	if errors.Is(err, shim.ErrOutput) {
 		return err // the container goes on
 	}

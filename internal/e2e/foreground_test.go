@@ -72,6 +72,27 @@ func startForeground(l *lab.Lab, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// TestRunIsInterrupted ends run at many moments before its command runs: nothing
+// is left, neither a container nor its name.
+func TestRunIsInterrupted(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for i := range 30 {
+		cmd := exec.Command(lab.Binary(t), "--root", l.Root, "run", "--rm", "--name=net00", "sleep", "0.1")
+		if err := l.Host.Start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+		if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // with 143, or in time with the command's own code
+		if left := l.OK("ps", "-a", "--format", "{{.Names}} {{.Status}}"); left != "" {
+			t.Fatalf("interrupted after %d ms: %s", i*3, left)
+		}
+	}
+}
+
 const untilSignal = `trap 'exit 41' HUP; trap 'exit 42' TERM; trap 'exit 43' INT; trap 'exit 44' USR1
 echo ready; while :; do sleep 0.02; done`
 
