@@ -42,6 +42,7 @@ enum {
 
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
+#define BPF_F_IPV6 (1ULL << 7)
 #define BPF_F_CURRENT_NETNS (-1L)
 
 #define BPF_FIB_LOOKUP_SKIP_NEIGH (1U << 2)

@@ -36,6 +36,9 @@ MAP(fragments6, BPF_MAP_TYPE_LRU_HASH, struct fragment_key6, struct fragment, 81
 MAP(scratch_flows4, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow4, SCRATCH_FLOWS);
 MAP(scratch_flows6, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow6, SCRATCH_FLOWS);
 
+/* Room for one packet's way; see packet_t and route. Programs of one CPU never interrupt each other. */
+MAP(workspaces, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct workspace, WORKSPACE_SLOTS);
+
 /* By index; index 0 is nobody. */
 MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS);
 MAP(endpoints, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS);

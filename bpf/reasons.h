@@ -31,7 +31,8 @@ enum reason {
 	REASON_IPV6_DISABLED = 25, /* IPv6 from a network that has none */
 	REASON_NO_MEMBER = 26, /* an alias none of whose members is up */
 	REASON_SOURCE_ROUTE = 27, /* the sender chose the packet's way by an IPv4 option */
-	REASONS = 28,
+	REASON_SPOOFED_ND = 28, /* a neighbour discovery message names an address that is not the endpoint's, or plays the router */
+	REASONS = 29,
 };
 
 #endif

@@ -7,22 +7,25 @@
  * port 53. Loopback packets meet ingress once in each direction, before any
  * socket is looked up: nothing has to be remembered.
  */
-#include "leave.h"
+#include "common.h"
 
-static __always_inline bool from_resolver(const struct packet *p)
+#define FAMILY 4
+#include "family/base.h"
+
+static __always_inline bool from_resolver(const packet_t *p)
 {
 	return p->key.src == bpf_htonl(RESOLVER_ADDR) && p->key.sport == bpf_htons(RESOLVER_PORT);
 }
 
-static __always_inline bool to_resolver(const struct packet *p)
+static __always_inline bool to_resolver(const packet_t *p)
 {
 	return p->key.dst == bpf_htonl(RESOLVER_ADDR) && p->key.dport == bpf_htons(DNS_PORT);
 }
 
 /* swap_port changes one port and the checksum over it; the IP header stays. */
-static __always_inline int swap_port(struct __sk_buff *skb, struct packet *p)
+static __always_inline int swap_port(struct __sk_buff *skb, packet_t *p)
 {
-	struct flow4 to = { .sport = p->key.sport, .dport = p->key.dport };
+	flow_t to = { .sport = p->key.sport, .dport = p->key.dport };
 	__u64 change;
 
 	if (to_resolver(p)) {
@@ -37,10 +40,10 @@ static __always_inline int swap_port(struct __sk_buff *skb, struct packet *p)
 	return VERDICT_PASS;
 }
 
-static __always_inline int on_loopback(struct __sk_buff *skb, struct packet *p)
+static __always_inline int on_loopback(struct __sk_buff *skb, packet_t *p)
 {
-	if (skb->protocol != bpf_htons(ETH_P_IP) || !parse_ipv4(skb, p) || !p->has_ports ||
-	    p->key.protocol == IPPROTO_ICMP)
+	if (skb->protocol != bpf_htons(ETH_P_IP4) || !parse_ip(skb, p) || !p->has_ports ||
+	    p->key.protocol == IPPROTO_ICMP4)
 		return VERDICT_PASS;
 	return to_resolver(p) || from_resolver(p) ? swap_port(skb, p) : VERDICT_PASS;
 }
@@ -48,9 +51,9 @@ static __always_inline int on_loopback(struct __sk_buff *skb, struct packet *p)
 SEC("tc")
 int resolver_ingress(struct __sk_buff *skb)
 {
-	struct packet p = {};
+	packet_t *p = new_packet();
 
-	return leave(skb, &p, HOOK_RESOLVER, on_loopback(skb, &p));
+	return p ? leave(skb, p, HOOK_RESOLVER, on_loopback(skb, p)) : TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -64,6 +64,16 @@ struct flow_key6 {
 #define SCRATCH_OTHER 1   /* the other half of a flow */
 #define SCRATCH_FLOWS 2
 
+/* Room for what does not fit on the stack, by slot. */
+#define WORKSPACE_PACKET 0
+#define WORKSPACE_ROUTE 1
+#define WORKSPACE_SLOTS 2
+#define WORKSPACE_BYTES 192
+
+struct workspace {
+	__u64 words[WORKSPACE_BYTES / 8];
+};
+
 /* The fragments of one packet, RFC 791; the zone keeps sides apart as in flows. */
 struct fragment_key4 {
 	__be32 src;
@@ -80,17 +90,18 @@ struct fragment_key6 {
 	struct addr6 dst;
 	__be32 id;
 	__u16 zone;
-	__u8 protocol;
+	__u8 protocol; /* 0: the fragments may begin with different headers */
 	__u8 reserved;
 };
 
-/* What the first fragment has said of the ports: those of its flow's key. */
+/* What the first fragment has said: what its flow's key has of it. */
 struct fragment {
 	__u32 seen; /* seconds of CLOCK_MONOTONIC */
 	__be16 sport;
 	__be16 dport;
 	__u8 echo_reply;
-	__u8 reserved[3];
+	__u8 protocol;
+	__u8 reserved[2];
 };
 
 /* Bits of flow_head.state: what has been seen, kept equal in both halves. */
@@ -222,10 +233,12 @@ struct turns {
 	__u64 turn6;
 };
 
+#define HOST_ADDR_UNSTABLE 0x0001 /* no source for masquerade: temporary, deprecated or tentative */
+
 /* Which host addresses are ours; network is that of a gateway, else 0. */
 struct host_addr {
 	__u16 network;
-	__u16 reserved;
+	__u16 flags;
 };
 
 struct uplink {

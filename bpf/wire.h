@@ -1,34 +1,56 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Headers as they are on the wire: every field wider than a byte is in network
- * byte order. Sources: IEEE 802.3, RFC 826, 791, 8200, 9293, 768, 792.
+ * byte order. Sources: IEEE 802.3, RFC 826, 791, 8200, 9293, 768, 792, 4443, 4861.
  */
 #ifndef SLUICE_WIRE_H
 #define SLUICE_WIRE_H
 
-#include "abi.h"
+#include "types.h"
 
 #define ETH_LEN 14
-#define ETH_P_IP 0x0800
+#define ETH_P_IP4 0x0800
 #define ETH_P_ARP 0x0806
-#define ETH_P_IPV6 0x86DD
+#define ETH_P_IP6 0x86DD
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
 
-#define IPPROTO_ICMP 1
+#define IPPROTO_HOP_BY_HOP 0
+#define IPPROTO_ICMP4 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMP6 58
+#define IPPROTO_DESTINATION 60
 
 #define IPV4_FRAGMENT_MASK 0x3fff /* offset and "more fragments" */
 #define IPV4_OFFSET_MASK 0x1fff
 
-#define ICMP_ECHO_REPLY 0
+#define IPV6_FRAGMENT_MASK 0xfff9 /* offset and "more fragments" */
+#define IPV6_OFFSET_MASK 0xfff8
+
+/* RFC 792 */
+#define ICMP_ECHO_REPLY4 0
 #define ICMP_UNREACHABLE 3
-#define ICMP_ECHO 8
-#define ICMP_TIME_EXCEEDED 11
+#define ICMP_ECHO4 8
+#define ICMP_TIME_EXCEEDED4 11
 #define ICMP_PARAMETER_PROBLEM 12
 #define ICMP_FRAGMENTATION_NEEDED 4 /* code of ICMP_UNREACHABLE */
+
+/* RFC 4443, RFC 4861 */
+#define ICMP_PACKET_TOO_BIG 2
+#define ICMP_TIME_EXCEEDED6 3
+#define ICMP_LAST_ERROR6 127
+#define ICMP_ECHO6 128
+#define ICMP_ECHO_REPLY6 129
+#define ND_ROUTER_ADVERTISEMENT 134
+#define ND_SOLICITATION 135
+#define ND_ADVERTISEMENT 136
+#define ND_REDIRECT 137
+#define ND_SOURCE_MAC 1 /* options */
+#define ND_TARGET_MAC 2
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -71,8 +93,23 @@ struct ipv6_header {
 	__be16 payload_len;
 	__u8 next;
 	__u8 hop_limit;
-	__u8 src[16];
-	__u8 dst[16];
+	struct addr6 src;
+	struct addr6 dst;
+};
+
+/* How hop-by-hop options, destination options and routing headers begin. */
+struct ipv6_extension {
+	__u8 next;
+	__u8 length; /* in units of eight bytes, the first not counted */
+	__u8 routing_type;
+	__u8 segments_left;
+};
+
+struct ipv6_fragment {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
 };
 
 struct tcp_header {
@@ -98,8 +135,7 @@ struct icmp_error {
 	__u8 type;
 	__u8 code;
 	__u16 checksum;
-	__be16 unused;
-	__be16 mtu; /* of the next hop, RFC 1191 */
+	__be32 mtu; /* of the next hop; RFC 1191 gives IPv4 the lower half */
 };
 
 struct icmp_echo {

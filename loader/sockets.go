@@ -17,6 +17,7 @@ var socketPoints = map[string]ebpf.AttachType{
 	"socket_getpeername4": ebpf.AttachCgroupInet4GetPeername,
 	"socket_bind4":        ebpf.AttachCGroupInet4Bind,
 	"socket_connect6":     ebpf.AttachCGroupInet6Connect,
+	"socket_sendmsg6":     ebpf.AttachCGroupUDP6Sendmsg,
 	"socket_recvmsg6":     ebpf.AttachCGroupUDP6Recvmsg,
 	"socket_getpeername6": ebpf.AttachCgroupInet6GetPeername,
 	"socket_bind6":        ebpf.AttachCGroupInet6Bind,

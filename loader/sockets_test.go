@@ -22,6 +22,7 @@ var socketPoints = map[string]ebpf.AttachType{
 	"socket@socket_getpeername4": ebpf.AttachCgroupInet4GetPeername,
 	"socket@socket_bind4":        ebpf.AttachCGroupInet4Bind,
 	"socket@socket_connect6":     ebpf.AttachCGroupInet6Connect,
+	"socket@socket_sendmsg6":     ebpf.AttachCGroupUDP6Sendmsg,
 	"socket@socket_recvmsg6":     ebpf.AttachCGroupUDP6Recvmsg,
 	"socket@socket_getpeername6": ebpf.AttachCgroupInet6GetPeername,
 	"socket@socket_bind6":        ebpf.AttachCGroupInet6Bind,

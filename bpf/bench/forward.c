@@ -25,7 +25,7 @@ int count_and_drop(struct __sk_buff *skb)
 	__u32 zero = 0;
 	__u64 *count;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->protocol != bpf_htons(ETH_P_IP4))
 		return TCX_NEXT;
 	count = bpf_map_lookup_elem(&received, &zero);
 	if (count)

@@ -47,7 +47,9 @@ const (
 	containerMapUplinks               = "uplinks"
 	containerMapVips4                 = "vips4"
 	containerMapVips6                 = "vips6"
+	containerMapWorkspaces            = "workspaces"
 	containerProgContainerIngress     = "container_ingress"
+	containerVarCsumIpv6              = "csum_ipv6"
 	containerVarDryRun                = "dry_run"
 	containerVarFibIfindex            = "fib_ifindex"
 	containerVarFibSkipNeigh          = "fib_skip_neigh"
@@ -148,12 +150,14 @@ type containerMapSpecs struct {
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
+	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // containerVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type containerVariableSpecs struct {
+	CsumIpv6              *ebpf.VariableSpec `ebpf:"csum_ipv6"`
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
@@ -225,6 +229,7 @@ type containerMaps struct {
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
 	Vips6         *ebpf.Map `ebpf:"vips6"`
+	Workspaces    *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *containerMaps) Close() error {
@@ -260,6 +265,7 @@ func (m *containerMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Workspaces,
 	)
 }
 
@@ -267,6 +273,7 @@ func (m *containerMaps) Close() error {
 //
 // It can be passed to loadContainerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type containerVariables struct {
+	CsumIpv6              *ebpf.Variable `ebpf:"csum_ipv6"`
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`

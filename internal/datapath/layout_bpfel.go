@@ -119,7 +119,8 @@ type layoutFragment struct {
 	Sport     uint16
 	Dport     uint16
 	EchoReply uint8
-	Reserved  [3]uint8
+	Protocol  uint8
+	Reserved  [2]uint8
 }
 
 type layoutFragmentKey4 struct {
@@ -154,9 +155,9 @@ const (
 )
 
 type layoutHostAddr struct {
-	_        structs.HostLayout
-	Network  uint16
-	Reserved uint16
+	_       structs.HostLayout
+	Network uint16
+	Flags   uint16
 }
 
 type layoutNetwork struct {
@@ -299,6 +300,7 @@ const (
 	layoutMapUplinks       = "uplinks"
 	layoutMapVips4         = "vips4"
 	layoutMapVips6         = "vips6"
+	layoutMapWorkspaces    = "workspaces"
 	layoutVarEventType     = "event_type"
 	layoutVarFlowHeadType  = "flow_head_type"
 	layoutVarHookType      = "hook_type"
@@ -385,6 +387,7 @@ type layoutMapSpecs struct {
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
+	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // layoutVariableSpecs contains global variables before they are loaded into the kernel.
@@ -449,6 +452,7 @@ type layoutMaps struct {
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
 	Vips6         *ebpf.Map `ebpf:"vips6"`
+	Workspaces    *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *layoutMaps) Close() error {
@@ -484,6 +488,7 @@ func (m *layoutMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Workspaces,
 	)
 }
 

@@ -47,6 +47,7 @@ const (
 	socketMapUplinks               = "uplinks"
 	socketMapVips4                 = "vips4"
 	socketMapVips6                 = "vips6"
+	socketMapWorkspaces            = "workspaces"
 	socketProgSocketBind4          = "socket_bind4"
 	socketProgSocketBind6          = "socket_bind6"
 	socketProgSocketConnect4       = "socket_connect4"
@@ -56,6 +57,8 @@ const (
 	socketProgSocketRecvmsg4       = "socket_recvmsg4"
 	socketProgSocketRecvmsg6       = "socket_recvmsg6"
 	socketProgSocketSendmsg4       = "socket_sendmsg4"
+	socketProgSocketSendmsg6       = "socket_sendmsg6"
+	socketVarCsumIpv6              = "csum_ipv6"
 	socketVarDryRun                = "dry_run"
 	socketVarFibIfindex            = "fib_ifindex"
 	socketVarFibSkipNeigh          = "fib_skip_neigh"
@@ -127,6 +130,7 @@ type socketProgramSpecs struct {
 	SocketRecvmsg4     *ebpf.ProgramSpec `ebpf:"socket_recvmsg4"`
 	SocketRecvmsg6     *ebpf.ProgramSpec `ebpf:"socket_recvmsg6"`
 	SocketSendmsg4     *ebpf.ProgramSpec `ebpf:"socket_sendmsg4"`
+	SocketSendmsg6     *ebpf.ProgramSpec `ebpf:"socket_sendmsg6"`
 }
 
 // socketMapSpecs contains maps before they are loaded into the kernel.
@@ -164,12 +168,14 @@ type socketMapSpecs struct {
 	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
+	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // socketVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type socketVariableSpecs struct {
+	CsumIpv6              *ebpf.VariableSpec `ebpf:"csum_ipv6"`
 	DryRun                *ebpf.VariableSpec `ebpf:"dry_run"`
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
@@ -241,6 +247,7 @@ type socketMaps struct {
 	Uplinks       *ebpf.Map `ebpf:"uplinks"`
 	Vips4         *ebpf.Map `ebpf:"vips4"`
 	Vips6         *ebpf.Map `ebpf:"vips6"`
+	Workspaces    *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *socketMaps) Close() error {
@@ -276,6 +283,7 @@ func (m *socketMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Workspaces,
 	)
 }
 
@@ -283,6 +291,7 @@ func (m *socketMaps) Close() error {
 //
 // It can be passed to loadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type socketVariables struct {
+	CsumIpv6              *ebpf.Variable `ebpf:"csum_ipv6"`
 	DryRun                *ebpf.Variable `ebpf:"dry_run"`
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
@@ -316,6 +325,7 @@ type socketPrograms struct {
 	SocketRecvmsg4     *ebpf.Program `ebpf:"socket_recvmsg4"`
 	SocketRecvmsg6     *ebpf.Program `ebpf:"socket_recvmsg6"`
 	SocketSendmsg4     *ebpf.Program `ebpf:"socket_sendmsg4"`
+	SocketSendmsg6     *ebpf.Program `ebpf:"socket_sendmsg6"`
 }
 
 func (p *socketPrograms) Close() error {
@@ -329,6 +339,7 @@ func (p *socketPrograms) Close() error {
 		p.SocketRecvmsg4,
 		p.SocketRecvmsg6,
 		p.SocketSendmsg4,
+		p.SocketSendmsg6,
 	)
 }
 

@@ -31,6 +31,7 @@ const (
 	Ipv6Disabled        Reason = 25 // IPv6 from a network that has none
 	NoMember            Reason = 26 // an alias none of whose members is up
 	SourceRoute         Reason = 27 // the sender chose the packet's way by an IPv4 option
+	SpoofedNd           Reason = 28 // a neighbour discovery message names an address that is not the endpoint's, or plays the router
 )
 
 var table = [...]struct{ name, description string }{
@@ -61,4 +62,5 @@ var table = [...]struct{ name, description string }{
 	25: {"ipv6-disabled", "IPv6 from a network that has none"},
 	26: {"no-member", "an alias none of whose members is up"},
 	27: {"source-route", "the sender chose the packet's way by an IPv4 option"},
+	28: {"spoofed-nd", "a neighbour discovery message names an address that is not the endpoint's, or plays the router"},
 }

@@ -1,30 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Flows to published ports. */
-#ifndef SLUICE_PUBLISH_H
-#define SLUICE_PUBLISH_H
-
-#include "open.h"
 
 /*
  * A connected socket of the host owns a datagram that a published port would
  * take otherwise; TCP needs no such look, since only a SYN opens a flow.
  */
-static __always_inline bool host_socket_connected(struct __sk_buff *skb, struct packet *p)
+static __always_inline bool host_socket_connected(struct __sk_buff *skb, packet_t *p)
 {
-	struct bpf_sock_tuple tuple = {
-		.ipv4 = {
-			.saddr = p->key.src,
-			.daddr = p->key.dst,
-			.sport = p->key.sport,
-			.dport = p->key.dport,
-		},
-	};
+	struct bpf_sock_tuple tuple;
+	__u32 size = tuple_of(&tuple, p->key.src, p->key.sport, p->key.dst, p->key.dport);
 	struct bpf_sock *sk;
 	bool connected;
 
 	if (p->key.protocol != IPPROTO_UDP)
 		return false;
-	sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return false;
 	connected = sk->state == BPF_TCP_ESTABLISHED;
@@ -33,26 +23,26 @@ static __always_inline bool host_socket_connected(struct __sk_buff *skb, struct 
 }
 
 /* The index of the published port's rule that a packet opens a flow to, or 0. */
-static __always_inline __u32 published_to4(struct __sk_buff *skb, struct packet *p)
+static __always_inline __u32 published_to(struct __sk_buff *skb, packet_t *p)
 {
 	__u32 index = 0;
 
 	if (!p->has_ports || !begins_flow(p) ||
-	    !published4(p->key.protocol, p->key.dst, p->key.dport, &index) || host_socket_connected(skb, p))
+	    !published(p->key.protocol, p->key.dst, p->key.dport, &index) || host_socket_connected(skb, p))
 		return 0;
 	return index;
 }
 
 /*
- * publish4 opens a flow to the endpoint behind a published port. The client's
+ * publish opens a flow to the endpoint behind a published port. The client's
  * address stays, unless the client is the endpoint itself, which then sees its
  * gateway. The sender's endpoint is 0 for a client outside.
  */
-__noinline int publish4(struct __sk_buff *skb, struct packet *p, __u32 index)
+__noinline int publish(struct __sk_buff *skb, packet_t *p, __u32 index)
 {
 	struct rule *rule = bpf_map_lookup_elem(&rules, &index);
-	struct snat_search search = { .skb = skb, .flow = opening() };
-	struct flow4 *flow = search.flow;
+	snat_search_t search = { .skb = skb, .flow = opening() };
+	flow_t *flow = search.flow;
 	struct endpoint *endpoint, *client;
 	struct network *network;
 	__u32 owner, number, peer;
@@ -81,16 +71,14 @@ __noinline int publish4(struct __sk_buff *skb, struct packet *p, __u32 index)
 	flow->head.peer_generation = peer ? client->generation : 0;
 	flow->src = p->key.src;
 	flow->sport = p->key.sport;
-	flow->dst = endpoint->addr4;
+	flow->dst = endpoint->AF(addr);
 	flow->dport = rule_target(rule, p->key.dport);
 	search.host_source = peer == owner;
 	if (search.host_source)
-		flow->src = network->gateway4;
+		flow->src = network->AF(gateway);
 	/* Two published ports may lead to one endpoint's port: then a client that
 	 * uses one source port for both gets another for the second. */
-	if ((search.host_source || !flow_claim4(&p->key, flow)) && !snat_claim4(&search))
+	if ((search.host_source || !flow_claim(&p->key, flow)) && !snat_claim(&search))
 		return drop(p, REASON_MASQUERADE_EXHAUSTED);
-	return open4(p, flow);
+	return open_flow(p, flow);
 }
-
-#endif

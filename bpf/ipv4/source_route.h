@@ -4,11 +4,6 @@
  * packet with one is translated: where it goes would be up to whoever reads the
  * option next, behind every check of its addresses.
  */
-#ifndef SLUICE_SOURCE_ROUTE_H
-#define SLUICE_SOURCE_ROUTE_H
-
-#include "parse.h"
-
 #define IPV4_OPTIONS_MAX 40
 #define IPV4_OPTION_END 0
 #define IPV4_OPTION_NOP 1
@@ -39,11 +34,9 @@ __noinline int find_source_route(struct __sk_buff *skb, __u32 len)
 	return 0;
 }
 
-static __always_inline bool source_routed(struct __sk_buff *skb, const struct packet *p)
+static __always_inline bool source_routed4(struct __sk_buff *skb, const struct packet4 *p)
 {
 	__u32 len = p->transport - ETH_LEN - sizeof(struct ipv4_header);
 
 	return len && find_source_route(skb, len);
 }
-
-#endif

@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Opening flows. */
-#ifndef SLUICE_OPEN_H
-#define SLUICE_OPEN_H
-
-#include "snat.h"
-#include "translate.h"
-
-/* What a function says of a packet that has opened a flow: it has yet to be carried. */
-#define OPENED (-2)
 
 /* The flow that a program is about to open, or has just opened. */
-static __always_inline struct flow4 *opening(void)
+static __always_inline flow_t *opening(void)
 {
-	return scratch4(SCRATCH_OPENING);
+	return scratch_half(SCRATCH_OPENING);
 }
 
 /* flow_begin clears a flow and fills what every kind shares. */
-static __always_inline void flow_begin(struct flow4 *flow, __u32 endpoint, __u32 rule)
+static __always_inline void flow_begin(flow_t *flow, __u32 endpoint, __u32 rule)
 {
 	struct flow_head *head = &flow->head;
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &endpoint);
@@ -33,7 +25,7 @@ static __always_inline void flow_begin(struct flow4 *flow, __u32 endpoint, __u32
 }
 
 /* Whether a packet may begin a flow; an ICMP echo reply or half a TCP connection may not. */
-static __always_inline bool begins_flow(const struct packet *p)
+static __always_inline bool begins_flow(const packet_t *p)
 {
 	if (p->key.protocol == IPPROTO_TCP)
 		return tcp_opens(p);
@@ -41,22 +33,20 @@ static __always_inline bool begins_flow(const struct packet *p)
 }
 
 /* The reason why a packet cannot be translated, 0 when it can. */
-static __always_inline __u16 untranslatable(const struct packet *p)
+static __always_inline __u16 untranslatable(const packet_t *p)
 {
 	if (p->later)
 		return REASON_FRAGMENT;
 	if (p->has_ports)
 		return begins_flow(p) ? 0 : REASON_NO_FLOW;
-	return p->key.protocol == IPPROTO_ICMP ? REASON_ICMP : REASON_PROTOCOL;
+	return p->key.protocol == AF(IPPROTO_ICMP) ? REASON_ICMP : REASON_PROTOCOL;
 }
 
-/* open4 inserts a new flow whose reply half is claimed. */
-static __always_inline int open4(struct packet *p, const struct flow4 *flow)
+/* open_flow inserts a new flow whose reply half is claimed. */
+static __always_inline int open_flow(packet_t *p, const flow_t *flow)
 {
-	if (!flow_commit4(&p->key, flow))
+	if (!flow_commit(&p->key, flow))
 		return drop(p, REASON_CONNTRACK_INSERT);
 	count_flow(flow->head.rule, p->length);
 	return OPENED;
 }
-
-#endif

@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* How a packet leaves: delivered to a container, to the outside, or not at all. */
-#ifndef SLUICE_LEAVE_H
-#define SLUICE_LEAVE_H
-
-#include "answer.h"
-#include "count.h"
-#include "report.h"
-#include "rewrite.h"
-#include "route.h"
 
 /* The endpoint at an index, if it may be delivered to; NULL sets the reason for a drop. */
-static __always_inline struct endpoint *receiver(struct packet *p, __u32 index)
+static __always_inline struct endpoint *receiver(packet_t *p, __u32 index)
 {
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &index);
 
@@ -26,7 +18,7 @@ static __always_inline struct endpoint *receiver(struct packet *p, __u32 index)
  * eth_type_trans, and kernels differ in what they scrub: type, mark and time
  * stamp are ours to set.
  */
-static __always_inline int deliver(struct __sk_buff *skb, struct packet *p, const struct endpoint *endpoint)
+static __always_inline int deliver(struct __sk_buff *skb, packet_t *p, const struct endpoint *endpoint)
 {
 	__u32 index = endpoint->network;
 	struct network *network = bpf_map_lookup_elem(&networks, &index);
@@ -42,7 +34,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct packet *p, cons
 }
 
 /* send_outside hands the packet to the next hop of a route. */
-static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p, const struct bpf_fib_lookup *fib)
+static __always_inline int send_outside(struct __sk_buff *skb, packet_t *p, const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh hop = { .nh_family = fib->family };
 
@@ -54,7 +46,7 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p,
 }
 
 /* leave counts the verdict and turns it into what tc understands. */
-static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum hook hook, int verdict)
+static __always_inline int leave(struct __sk_buff *skb, packet_t *p, enum hook hook, int verdict)
 {
 	count(&packet_counts, hook * VERDICTS + verdict);
 	switch (verdict) {
@@ -67,8 +59,6 @@ static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum h
 	if (observe)
 		report_drop(skb, p->drop, hook);
 	if (p->drop == REASON_TTL_EXCEEDED || p->drop == REASON_MTU_EXCEEDED)
-		return answer4(skb, p);
+		return answer(skb, p);
 	return TC_ACT_SHOT;
 }
-
-#endif

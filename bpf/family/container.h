@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What containers send: the body of hook `container`. */
+#include "base.h"
+#include "publish.h"
+#include "alias.h"
+#if FAMILY == 4
+#include "../ipv4/container.h"
+#else
+#include "../ipv6/nd.h"
+#include "../ipv6/container.h"
+#endif
+
+static __always_inline bool in_own_network(const packet_t *p, const struct sender *s)
+{
+	return in_subnet(p->key.dst, s->network->AF(subnet), s->network->AF(mask)) &&
+	       !same_addr(p->key.dst, s->network->AF(gateway));
+}
+
+/* The index of the endpoint that has the destination address, or NULL. */
+static __always_inline __u32 *neighbour(const packet_t *p)
+{
+	addr_t dst = p->key.dst;
+
+	return bpf_map_lookup_elem(&AF(endpoints), &dst);
+}
+
+static __always_inline int to_neighbour(struct __sk_buff *skb, packet_t *p, __u32 index)
+{
+	struct endpoint *endpoint = receiver(p, index);
+
+	return endpoint ? deliver(skb, p, endpoint) : VERDICT_DROP;
+}
+
+/* Inside the own network, without a flow: a neighbour, or an alias's members. */
+static __always_inline int to_own_network(struct __sk_buff *skb, packet_t *p)
+{
+	__u32 *index = neighbour(p);
+	int verdict;
+
+	if (index)
+		return to_neighbour(skb, p, *index);
+	verdict = balance(skb, p);
+	return verdict == NO_VERDICT ? drop(p, REASON_NO_ENDPOINT) : verdict;
+}
+
+/* masquerade opens a flow from the sender to the outside. */
+__noinline int masquerade(struct __sk_buff *skb, packet_t *p)
+{
+	snat_search_t search = { .skb = skb, .flow = opening(), .host_source = true };
+	flow_t *flow = search.flow;
+	struct bpf_fib_lookup *fib;
+	struct uplink *uplink;
+	struct sender s;
+	addr_t src, zero = {};
+	__u16 reason;
+
+	if (!p || !flow || !sender_find(skb, &s))
+		return VERDICT_DROP;
+	search.key = p->key;
+	if (!s.network->rule)
+		return drop(p, REASON_INTERNAL);
+	reason = untranslatable(p);
+	if (!reason && p->ttl <= 1)
+		reason = REASON_TTL_EXCEEDED;
+	if (reason)
+		return drop(p, reason);
+	fib = route(skb, p, zero, p->key.dst, true);
+	if (!fib)
+		return VERDICT_DROP;
+	uplink = route_uplink(fib);
+	if (!uplink)
+		return drop(p, REASON_NOT_AN_UPLINK);
+	src = source_of(fib, uplink);
+	if (is_zero(src))
+		return drop(p, REASON_NO_SOURCE);
+	flow_begin(flow, s.index, s.network->rule);
+	flow->head.hops = 1;
+	flow->head.target = TARGET_OUTSIDE;
+	flow->head.back_target = TARGET_ENDPOINT;
+	flow->head.back_zone = ZONE_OUTSIDE;
+	flow->src = src;
+	flow->dst = p->key.dst;
+	flow->dport = p->key.dport;
+	if (!snat_claim(&search))
+		return drop(p, REASON_MASQUERADE_EXHAUSTED);
+	return open_flow(p, flow);
+}
+
+/* To an address of the host: one of its published ports, or the host itself. */
+static __always_inline int to_host(struct __sk_buff *skb, packet_t *p)
+{
+	__u32 rule = published_to(skb, p);
+
+	return rule ? publish(skb, p, rule) : VERDICT_PASS;
+}
+
+static __always_inline bool address_of_host(const packet_t *p, const struct sender *s)
+{
+	addr_t dst = p->key.dst;
+	struct host_addr *host = bpf_map_lookup_elem(&AF(host_addrs), &dst);
+
+	/* Another network's gateway is an address of that network. */
+	return host && (!host->network || host->network == s->endpoint->network);
+}
+
+/* What is of no flow: it may open one, or be about one. */
+static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p, const struct sender *s)
+{
+	int verdict = p->icmp_error ? error(skb, p) : NO_VERDICT;
+
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if (in_own_network(p, s))
+		return to_own_network(skb, p);
+	if (address_of_host(p, s))
+		return to_host(skb, p);
+	if (address_of_a_network(p->key.dst))
+		return drop(p, REASON_ISOLATION);
+	return masquerade(skb, p);
+}
+
+static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, const struct sender *s)
+{
+	flow_t *flow;
+	__u32 *index;
+	int verdict;
+
+	if (FAMILY == 6 && is_zero(s->endpoint->AF(addr)))
+		return drop(p, REASON_IPV6_DISABLED);
+	p->sender = s->index;
+	p->self = s->network->AF(gateway);
+	if (!parse_ip(skb, p))
+		return drop(p, REASON_MALFORMED);
+	verdict = check_source(skb, p, s);
+	if (verdict != NO_VERDICT)
+		return verdict;
+	p->key.zone = s->endpoint->network;
+	/* Nobody reaches the sender by translation: its neighbours have no flows with it. */
+	if (in_own_network(p, s) && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
+		index = neighbour(p);
+		if (index)
+			return to_neighbour(skb, p, *index);
+	}
+	flow = flow_of(p);
+	if (!flow) {
+		verdict = without_flow(skb, p, s);
+		if (verdict != OPENED)
+			return verdict;
+		flow = opening();
+	}
+	return flow ? follow(skb, p, flow) : VERDICT_DROP;
+}
+
+static __always_inline int from_container(struct __sk_buff *skb, packet_t *p)
+{
+	struct sender s;
+	struct eth_header *eth;
+
+	if (!sender_find(skb, &s))
+		return drop(p, REASON_UNKNOWN_DEVICE);
+	eth = bytes(skb, 0, sizeof(*eth));
+	if (!eth)
+		return drop(p, REASON_MALFORMED);
+	if (!same_mac(eth->src, s.endpoint->mac))
+		return drop(p, REASON_SPOOFED_MAC);
+	if (skb->vlan_present)
+		return drop(p, REASON_ETHERTYPE);
+	return eth->type == bpf_htons(AF(ETH_P_IP)) ? container_ip(skb, p, &s) : container_other(skb, p, &s, eth->type);
+}
+
+static __always_inline int container_hook(struct __sk_buff *skb)
+{
+	packet_t *p = new_packet();
+
+	return p ? leave(skb, p, HOOK_CONTAINER, from_container(skb, p)) : TC_ACT_SHOT;
+}

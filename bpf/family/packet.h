@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a program knows of its packet. */
+
+packet_t {
+	__u16 drop;     /* the reason, when the verdict is VERDICT_DROP */
+	__s32 redirect; /* what the redirect helper returned, when it is VERDICT_REDIRECT */
+	addr_t self;    /* the address that speaks to the sender for the host */
+	__u32 sender;   /* the sender's endpoint, 0 outside */
+	__u16 mtu;      /* the next hop's, when the packet does not fit */
+
+	__u32 transport; /* offset of the transport header */
+	__u32 length;    /* from the network header on */
+	__u8 ttl;        /* or hop limit */
+	__u8 tcp_flags;
+	bool icmp_error; /* it quotes the packet that it is about */
+	bool fragment;   /* any fragment, the first included */
+	bool later;      /* a fragment that has no transport header */
+	bool has_ports;  /* the key's ports are valid: TCP, UDP or ICMP echo */
+	__be32 id;       /* what fragments of one packet share */
+	flow_key_t key;
+};
+
+_Static_assert(sizeof(packet_t) <= WORKSPACE_BYTES, "a packet has to fit its workspace");
+
+/* The packet that the program was called with, of which nothing is known yet. */
+static __always_inline packet_t *new_packet(void)
+{
+	return workspace(WORKSPACE_PACKET, sizeof(packet_t));
+}
+
+static __always_inline int drop(packet_t *p, __u16 reason)
+{
+	p->drop = reason;
+	return VERDICT_DROP;
+}
+
+/*
+ * transport_bytes does what bytes does, from the transport header on. The mask,
+ * which clang must not drop, tells the verifier how far that may be.
+ */
+static __always_inline void *transport_bytes(struct __sk_buff *skb, packet_t *p, __u32 size)
+{
+	__u32 offset = p->transport;
+
+	asm volatile("%0 &= " AF(TRANSPORT_MASK) : "+r"(offset));
+	return bytes(skb, offset, size);
+}

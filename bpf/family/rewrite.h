@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Changing a packet's addresses, ports and TTL, with their checksums. */
+
+#define TCP_CHECKSUM 16
+#define UDP_CHECKSUM 6
+#define ICMP_CHECKSUM 2
+
+/*
+ * transport_checksum hands both differences to the kernel, which knows whether
+ * the field holds a whole checksum or, for CHECKSUM_PARTIAL, the pseudo header's.
+ */
+static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *p, __wsum addresses, __wsum ports)
+{
+	__u64 flags = 0;
+	__u32 offset;
+
+	switch (p->key.protocol) {
+	case IPPROTO_TCP:
+		offset = p->transport + TCP_CHECKSUM;
+		break;
+	case IPPROTO_UDP:
+		offset = p->transport + UDP_CHECKSUM;
+		flags = BPF_F_MARK_MANGLED_0;
+		break;
+	default:
+		offset = p->transport + ICMP_CHECKSUM;
+		if (!AF(ICMP_HAS_PSEUDO))
+			addresses = 0;
+	}
+	if (addresses && bpf_l4_csum_replace(skb, offset, 0, addresses, flags | AF(CHECKSUM_FLAGS)))
+		return false;
+	return !ports || !bpf_l4_csum_replace(skb, offset, 0, ports, flags);
+}
+
+static __always_inline bool write_ports(struct __sk_buff *skb, packet_t *p, const flow_t *to)
+{
+	struct icmp_echo *icmp;
+	struct udp_header *ports;
+
+	if (p->key.protocol == AF(IPPROTO_ICMP)) {
+		icmp = transport_bytes(skb, p, sizeof(*icmp));
+		if (!icmp)
+			return false;
+		icmp->id = p->key.echo_reply ? to->dport : to->sport;
+		return true;
+	}
+	ports = transport_bytes(skb, p, sizeof(*ports)); /* TCP's begin alike */
+	if (!ports)
+		return false;
+	ports->sport = to->sport;
+	ports->dport = to->dport;
+	return true;
+}
+
+/*
+ * rewrite gives the packet the addresses and ports of `to` and takes `hops`
+ * from its TTL, which the caller has checked.
+ */
+static __always_inline bool rewrite(struct __sk_buff *skb, packet_t *p, const flow_t *to, __u8 hops)
+{
+	__u64 addresses = addr_diff(addr_diff(0, p->key.src, to->src), p->key.dst, to->dst);
+	__u64 ports = sum_replace(sum_replace(0, p->key.sport, to->sport), p->key.dport, to->dport);
+	bool same_addresses = same_addr(p->key.src, to->src) && same_addr(p->key.dst, to->dst);
+	bool same_ports = p->key.sport == to->sport && p->key.dport == to->dport;
+
+	/* Only the first fragment has ports, and the checksum over all of them. */
+	if (p->later)
+		return rewrite_header(skb, to->src, to->dst, hops);
+	if (!transport_checksum(skb, p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
+	    (!same_ports && !write_ports(skb, p, to)))
+		return false;
+	return rewrite_header(skb, to->src, to->dst, hops);
+}
+
+static __always_inline bool write_macs(struct __sk_buff *skb, packet_t *p, const __u8 *dst, const __u8 *src)
+{
+	struct eth_header *eth = bytes(skb, 0, sizeof(*eth));
+
+	if (!eth)
+		return false;
+	__builtin_memcpy(eth->dst, dst, sizeof(eth->dst));
+	__builtin_memcpy(eth->src, src, sizeof(eth->src));
+	return true;
+}

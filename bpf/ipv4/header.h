@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The IPv4 header, RFC 791; ../ipv6/header.h has the same for IPv6. */
+
+/*
+ * parse_ip4 fills everything but the key's zone. Later fragments and protocols
+ * without ports leave has_ports false; false is returned for what no correct
+ * host sends.
+ */
+static __always_inline bool parse_ip4(struct __sk_buff *skb, struct packet4 *p)
+{
+	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	__u32 header_len;
+
+	if (!ip || ip->version_ihl >> 4 != 4)
+		return false;
+	header_len = (ip->version_ihl & 0xf) * 4;
+	p->length = bpf_ntohs(ip->total_len);
+	if (header_len < sizeof(*ip) || p->length < header_len || ETH_LEN + p->length > skb->len)
+		return false;
+	p->transport = ETH_LEN + header_len;
+	p->ttl = ip->ttl;
+	p->fragment = ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK);
+	p->later = ip->fragment & bpf_htons(IPV4_OFFSET_MASK);
+	p->id = ip->id;
+	p->key.src = ip->src;
+	p->key.dst = ip->dst;
+	p->key.protocol = ip->protocol;
+	return p->later || parse_transport4(skb, p);
+}
+
+/* rewrite_header4 gives the header its addresses and takes hops from its TTL. */
+static __always_inline bool rewrite_header4(struct __sk_buff *skb, __be32 src, __be32 dst, __u8 hops)
+{
+	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	__u64 diff;
+
+	if (!ip)
+		return false;
+	diff = sum_replace(sum_replace(0, ip->src, src), ip->dst, dst);
+	ip->src = src;
+	ip->dst = dst;
+	/* The TTL is the first byte of its 16-bit word on the wire. */
+	diff = sum_replace(diff, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
+	ip->ttl -= hops;
+	ip->checksum = checksum_update(ip->checksum, diff);
+	return true;
+}

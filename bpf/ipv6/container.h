@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is particular to IPv6 in what containers send; ../ipv4/container.h has the same for IPv4. */
+
+/*
+ * check_source6 drops what is not from the sender, answers for VIPs and passes to
+ * the bridge what is for all, or for one of the link; NO_VERDICT on the rest.
+ */
+static __always_inline int check_source6(struct __sk_buff *skb, struct packet6 *p, const struct sender *s)
+{
+	const struct endpoint *e = s->endpoint;
+	int verdict;
+
+	/* RFC 4862 5.4, RFC 3810 5: before it has an address, a host speaks to groups. */
+	if (is_zero6(p->key.src) ? !is_multicast6(p->key.dst) : !own_address(p->key.src, e))
+		return drop6(p, REASON_SPOOFED_ADDRESS);
+	verdict = p->key.protocol == IPPROTO_ICMP6 ? discover6(skb, p) : NO_VERDICT;
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if (is_martian6(p->key.dst))
+		return drop6(p, REASON_MARTIAN);
+	if (is_multicast6(p->key.dst) || is_link_local6(p->key.dst))
+		return VERDICT_PASS;
+	/* RFC 4291 2.5.6: nobody carries a link-local source beyond its link. */
+	if (is_link_local6(p->key.src) && !in_subnet6(p->key.dst, s->network->subnet6, s->network->mask6))
+		return drop6(p, REASON_MARTIAN);
+	return NO_VERDICT;
+}
+
+static __always_inline int container_other6(struct __sk_buff *skb, struct packet6 *p, const struct sender *s, __be16 type)
+{
+	return drop6(p, REASON_ETHERTYPE);
+}

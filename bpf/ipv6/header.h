@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The IPv6 header and its extensions, RFC 8200; ../ipv4/header.h has the same for IPv4. */
+
+/* RFC 8200 4.1 knows six, of which destination options may come twice. */
+#define IPV6_MAX_EXTENSIONS 7
+/* Nothing is translated whose headers reach further. */
+#define IPV6_MAX_HEADERS 256
+
+static __always_inline bool is_extension6(__u8 next)
+{
+	return next == IPPROTO_HOP_BY_HOP || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
+	       next == IPPROTO_DESTINATION;
+}
+
+/*
+ * The end of a header that begins at offset, 0 where the walk has to stop: a
+ * routing header that has not been used up leads elsewhere than the address says.
+ */
+static __always_inline __u32 extension_end6(struct __sk_buff *skb, struct packet6 *p, __u32 offset)
+{
+	struct ipv6_extension *e;
+	struct ipv6_fragment *fragment;
+	__u8 next = p->key.protocol;
+
+	asm volatile("%0 &= " TRANSPORT_MASK6 : "+r"(offset));
+	if (next == IPPROTO_FRAGMENT) {
+		fragment = bytes(skb, offset, sizeof(*fragment));
+		if (!fragment || p->fragment)
+			return 0;
+		p->key.protocol = fragment->next;
+		p->id = fragment->id;
+		/* RFC 6946: one that is all of its packet needs no others. */
+		p->fragment = fragment->offset & bpf_htons(IPV6_FRAGMENT_MASK);
+		p->later = fragment->offset & bpf_htons(IPV6_OFFSET_MASK);
+		return offset + sizeof(*fragment);
+	}
+	e = bytes(skb, offset, sizeof(*e));
+	if (!e || (next == IPPROTO_ROUTING && e->segments_left))
+		return 0;
+	p->key.protocol = e->next;
+	return offset + (e->length + 1) * 8;
+}
+
+/*
+ * skip_extensions6 moves p to the transport header. Where it cannot be found,
+ * the protocol stays that of the header that was in the way.
+ */
+__noinline int skip_extensions6(struct __sk_buff *skb, struct packet6 *p)
+{
+	__u32 end;
+
+	if (!p)
+		return 0;
+	for (int i = 0; i < IPV6_MAX_EXTENSIONS && is_extension6(p->key.protocol) && !p->later; i++) {
+		end = extension_end6(skb, p, p->transport);
+		if (!end || end > IPV6_MAX_HEADERS || end > ETH_LEN + p->length)
+			return 0;
+		p->transport = end;
+	}
+	return 1;
+}
+
+/*
+ * parse_ip6 fills everything but the key's zone. Later fragments and protocols
+ * without ports leave has_ports false; false is returned for what no correct
+ * host sends.
+ */
+static __always_inline bool parse_ip6(struct __sk_buff *skb, struct packet6 *p)
+{
+	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+
+	if (!ip || (ip->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
+		return false;
+	p->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (ETH_LEN + p->length > skb->len)
+		return false;
+	p->transport = ETH_LEN + sizeof(*ip);
+	p->ttl = ip->hop_limit;
+	p->key.src = ip->src;
+	p->key.dst = ip->dst;
+	p->key.protocol = ip->next;
+	if (is_extension6(p->key.protocol) && !skip_extensions6(skb, p))
+		return true;
+	return p->later || parse_transport6(skb, p);
+}
+
+/* rewrite_header6 gives the header its addresses and takes hops from its hop limit. */
+static __always_inline bool rewrite_header6(struct __sk_buff *skb, struct addr6 src, struct addr6 dst, __u8 hops)
+{
+	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+
+	if (!ip)
+		return false;
+	ip->src = src;
+	ip->dst = dst;
+	ip->hop_limit -= hops;
+	return true;
+}
+
+/* A routing header that leads on hides the transport header: nothing is translated then. */
+static __always_inline bool source_routed6(struct __sk_buff *skb, const struct packet6 *p)
+{
+	return false;
+}

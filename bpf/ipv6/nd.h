@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Neighbour discovery (RFC 4861) from containers; ../ipv4/arp.h has the same for IPv4. */
+
+struct nd_message {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 flags;
+	struct addr6 target;
+};
+
+/* A link-layer address, the one option that containers may send. */
+struct nd_option {
+	__u8 type;
+	__u8 length; /* in units of eight bytes */
+	__u8 mac[6];
+};
+
+#define ND_SOLICITED_OVERRIDE 0x60000000
+
+/* The link-local address that an interface makes of its MAC address, RFC 4291 appendix A. */
+static __always_inline struct addr6 link_local_of(const __u8 *mac)
+{
+	struct addr6 addr = { .bytes = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3],
+					 mac[4], mac[5] } };
+
+	return addr;
+}
+
+static __always_inline bool own_address(struct addr6 addr, const struct endpoint *e)
+{
+	return same_addr6(addr, e->addr6) || same_addr6(addr, link_local_of(e->mac));
+}
+
+struct nd_message_option {
+	struct nd_message nd;
+	struct nd_option option;
+};
+
+/* Whether a message carries no link-layer address, or the endpoint's as its one option. */
+static __always_inline bool own_option(struct __sk_buff *skb, struct packet6 *p, const struct endpoint *e)
+{
+	__u32 size = ETH_LEN + p->length - p->transport;
+	struct nd_message_option *m;
+
+	if (size <= sizeof(struct nd_message))
+		return true;
+	m = transport_bytes6(skb, p, sizeof(*m));
+	if (!m || size > sizeof(*m))
+		return false;
+	return (m->option.type != ND_SOURCE_MAC && m->option.type != ND_TARGET_MAC) || same_mac(m->option.mac, e->mac);
+}
+
+/* The type of an ICMPv6 message, 0 for a later fragment. */
+static __always_inline __u8 icmp6_type(struct __sk_buff *skb, struct packet6 *p)
+{
+	__u8 *type;
+
+	if (p->later)
+		return 0;
+	type = transport_bytes6(skb, p, 1);
+	return type ? *type : 0;
+}
+
+/*
+ * spoofed_nd says whether a container speaks for others: solicits in another's
+ * name, advertises an address that is not its own, or plays the router.
+ */
+static __always_inline bool spoofed_nd(struct __sk_buff *skb, struct packet6 *p, __u8 type, const struct endpoint *e)
+{
+	struct nd_message *nd;
+
+	if (type == ND_ROUTER_ADVERTISEMENT || type == ND_REDIRECT)
+		return true;
+	if (type != ND_SOLICITATION && type != ND_ADVERTISEMENT)
+		return false;
+	nd = transport_header6(skb, p, sizeof(*nd));
+	if (!nd)
+		return true;
+	/* Without a source it asks whether an address is in use (RFC 4862 5.4). */
+	if ((type == ND_ADVERTISEMENT || is_zero6(p->key.src)) && !own_address(nd->target, e))
+		return true;
+	return !own_option(skb, p, e);
+}
+
+/* A solicitation with its option, as it is on the wire. */
+struct nd_frame {
+	struct eth_header eth;
+	struct ipv6_header ip;
+	struct nd_message_option m;
+} __attribute__((packed));
+
+/*
+ * answer_nd turns a container's solicitation of a VIP, which no device has, into
+ * the advertisement. The MAC address is made of the address's end, as those
+ * of endpoints are; nobody looks at it later.
+ */
+static __always_inline int answer_nd(struct __sk_buff *skb, struct packet6 *p)
+{
+	struct nd_frame *f = bytes(skb, 0, sizeof(*f));
+	__u8 mac[6] = { 0x02, 0x42 };
+	struct addr6 vip, zero = {};
+	__u64 sum;
+
+	if (!f || f->m.option.type != ND_SOURCE_MAC)
+		return drop6(p, REASON_MALFORMED);
+	vip = f->m.nd.target;
+	__builtin_memcpy(mac + 2, vip.bytes + 12, 4);
+	__builtin_memcpy(f->eth.dst, f->eth.src, sizeof(mac));
+	__builtin_memcpy(f->eth.src, mac, sizeof(mac));
+	f->ip.dst = f->ip.src;
+	f->ip.src = vip;
+	f->m.nd.type = ND_ADVERTISEMENT;
+	f->m.nd.checksum = 0;
+	f->m.nd.flags = bpf_htonl(ND_SOLICITED_OVERRIDE);
+	f->m.option.type = ND_TARGET_MAC;
+	__builtin_memcpy(f->m.option.mac, mac, sizeof(mac));
+	sum = sum_fold32(addr_diff6(addr_diff6(0, zero, f->ip.src), zero, f->ip.dst));
+	sum += bpf_htonl(sizeof(f->m)) + (__u64)bpf_htonl(IPPROTO_ICMP6);
+	sum += (__u32)bpf_csum_diff(NULL, 0, (void *)&f->m, sizeof(f->m), 0);
+	f->m.nd.checksum = checksum_update(0xffff, sum);
+	skb->mark = 0;
+	skb->tstamp = 0;
+	p->redirect = bpf_redirect(skb->ifindex, 0);
+	return VERDICT_REDIRECT;
+}
+
+/* Whether a packet is a solicitation of a VIP that wants an answer. */
+static __always_inline bool solicits_vip(struct __sk_buff *skb, struct packet6 *p, __u8 type)
+{
+	struct addr6 target;
+	struct nd_message *nd;
+
+	if (type != ND_SOLICITATION || p->transport != ETH_LEN + sizeof(struct ipv6_header) || is_zero6(p->key.src))
+		return false;
+	nd = transport_header6(skb, p, sizeof(*nd));
+	if (!nd)
+		return false;
+	target = nd->target;
+	return vip_of6(target);
+}
+
+/* discover6 drops what is spoofed and answers for VIPs; NO_VERDICT on other ICMPv6. */
+__noinline int discover6(struct __sk_buff *skb, struct packet6 *p)
+{
+	struct sender s;
+	__u8 type;
+
+	if (!p || !sender_find(skb, &s))
+		return VERDICT_DROP;
+	type = icmp6_type(skb, p);
+	if (spoofed_nd(skb, p, type, s.endpoint))
+		return drop6(p, REASON_SPOOFED_ND);
+	return solicits_vip(skb, p, type) ? answer_nd(skb, p) : NO_VERDICT;
+}
