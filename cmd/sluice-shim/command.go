@@ -105,6 +105,9 @@ func spawnInside(config shim.Config, s *streams) (pid int, err error) {
 
 func enterAndSpawn(config shim.Config, s *streams) (pid int, err error) {
 	target, err := unix.PidfdOpen(config.Target, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return 0, errors.New("the container has just ended")
+	}
 	if err != nil {
 		return 0, fmt.Errorf("find the container's process: %w", err)
 	}

@@ -20,7 +20,7 @@ func newNetwork(env *Env) *cobra.Command {
 
 func newNetworkCreate(env *Env) *cobra.Command {
 	var body api.CreateNetwork
-	var subnets, gateways, options, labels []string
+	var subnets, gateways, labels []string
 	c := &cobra.Command{
 		Use:   "create [flags] NAME",
 		Short: "Make a network and print its ID",
@@ -38,7 +38,7 @@ func newNetworkCreate(env *Env) *cobra.Command {
 			if config != (api.IPAMConfig{}) {
 				body.IPAM.Config = []api.IPAMConfig{config}
 			}
-			body.Options, body.Labels = pairs(options), pairs(labels)
+			body.Labels = pairs(labels)
 			created, err := env.client().CreateNetwork(c.Context(), body)
 			if err != nil {
 				return err
@@ -53,7 +53,6 @@ func newNetworkCreate(env *Env) *cobra.Command {
 	f.StringArrayVar(&gateways, "gateway", nil, "the host's address in the subnet; its first one without it")
 	f.BoolVar(&body.Internal, "internal", false, "no way to the outside")
 	f.StringVar(&body.AliasMode, "alias-mode", "vip", "what a --network-alias resolves to: vip, one address whose members take turns,\nor dnsrr, the members' addresses in another order each time")
-	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver: NAME=VALUE")
 	f.StringArrayVar(&labels, "label", nil, "label: NAME=VALUE")
 	return c
 }

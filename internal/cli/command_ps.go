@@ -45,6 +45,9 @@ func newPs(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkStates(wanted["status"]); err != nil {
+				return err
+			}
 			if o.latest {
 				o.last = 1
 			}
@@ -70,6 +73,20 @@ func newPs(env *Env) *cobra.Command {
 	f.StringArrayVarP(&o.filters, "filter", "f", nil, "name=, id=, status= or network=")
 	f.StringVar(&o.format, "format", "", "table, json, or a Go template")
 	return c
+}
+
+// states are Docker's; those that sluice does not have match nothing.
+var states = []string{"created", "running", "exited", "paused", "restarting", "removing", "dead"}
+
+// checkStates refuses what is no state, for an empty list would look like an
+// answer.
+func checkStates(wanted []string) error {
+	for _, state := range wanted {
+		if !slices.Contains(states, state) {
+			return fmt.Errorf("--filter %q: the status is one of %s", "status="+state, strings.Join(states, ", "))
+		}
+	}
+	return nil
 }
 
 func psMatches(s api.ContainerSummary, key, value string) bool {
@@ -114,11 +131,18 @@ func psRowOf(s api.ContainerSummary, whole bool) psRow {
 	}
 	if !whole {
 		row.ID = shortID(row.ID)
-		if len(s.Command) > 20 {
-			row.Command = fmt.Sprintf("%q", s.Command[:17]+"...")
-		}
+		row.Command = fmt.Sprintf("%q", shortened(s.Command, 20))
 	}
 	return row
+}
+
+// shortened cuts a text after a number of characters, the dots that say so
+// included.
+func shortened(text string, length int) string {
+	if characters := []rune(text); len(characters) > length {
+		return string(characters[:length-3]) + "..."
+	}
+	return text
 }
 
 func shortID(id string) string { return id[:min(12, len(id))] }

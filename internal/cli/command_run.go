@@ -42,6 +42,7 @@ func run(ctx context.Context, env *Env, body api.CreateContainer, detach bool) e
 	if err != nil {
 		return err
 	}
+	warn(env, created)
 	if err := interrupted(signals); err != nil {
 		return removeUnstarted(ctx, client, created.ID, err)
 	}
@@ -82,6 +83,13 @@ func removeUnstarted(ctx context.Context, client *api.Client, id string, why err
 	return why
 }
 
+// warn tells of wishes that the daemon does not fulfil.
+func warn(env *Env, created api.CreateContainerResponse) {
+	for _, warning := range created.Warnings {
+		fmt.Fprintln(env.Stderr, "WARNING:", warning)
+	}
+}
+
 func newCreate(env *Env) *cobra.Command {
 	var o containerOptions
 	c := &cobra.Command{
@@ -97,6 +105,7 @@ func newCreate(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warn(env, created)
 			fmt.Fprintln(env.Stdout, created.ID)
 			return nil
 		},

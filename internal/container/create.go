@@ -72,7 +72,7 @@ func validateProcess(config api.CreateContainer) error {
 	}
 	for _, entry := range h.ExtraHosts {
 		name, addr, ok := strings.Cut(entry, ":")
-		if _, err := netip.ParseAddr(addr); !ok || name == "" || err != nil {
+		if _, err := netip.ParseAddr(addr); !ok || !validAlias.MatchString(name) || err != nil {
 			return apierr.BadParameter("bad format for add-host: %q is not NAME:IP", entry)
 		}
 	}

@@ -25,7 +25,7 @@ func (m *Manager) readLinks(specs []string, network engine.Network) ([]Link, err
 	var links []Link
 	for _, spec := range specs {
 		ref, alias, named := strings.Cut(spec, ":")
-		if ref == "" || named && !validName.MatchString(alias) {
+		if ref == "" || named && !validAlias.MatchString(alias) {
 			return nil, apierr.BadParameter("bad format for links: %q is not NAME or NAME:ALIAS", spec)
 		}
 		target, err := m.Get(ref)

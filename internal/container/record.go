@@ -4,6 +4,7 @@
 package container
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -51,6 +52,15 @@ func (r Record) ShortID() string { return r.ID[:12] }
 
 // Joined reports whether the container shares another one's sandbox.
 func (r Record) Joined() bool { return r.Sandbox != r.ID }
+
+// Warnings are about wishes that the container's network does not fulfil, as
+// Docker's.
+func (r Record) Warnings() []string {
+	if len(r.Config.HostConfig.Publish) > len(r.Ports) {
+		return []string{fmt.Sprintf("Published ports are discarded when using %s network mode", r.Config.HostConfig.NetworkMode)}
+	}
+	return []string{}
+}
 
 // Hostname is the one asked for, or the short ID.
 func (r Record) Hostname() string {

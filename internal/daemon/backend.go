@@ -29,7 +29,7 @@ var _ apiserver.Backend = (*backend)(nil)
 
 func (b *backend) CreateContainer(_ context.Context, body api.CreateContainer) (api.CreateContainerResponse, error) {
 	r, err := b.containers.Create(body)
-	return api.CreateContainerResponse{ID: r.ID, Warnings: []string{}}, err
+	return api.CreateContainerResponse{ID: r.ID, Warnings: r.Warnings()}, err
 }
 
 func (b *backend) StartContainer(ctx context.Context, ref string, body api.StartContainer) (api.StartResponse, error) {

@@ -67,6 +67,7 @@ func TestBadNetworks(t *testing.T) {
 		{"network create --driver=overlay n", 1, "overlay"},
 		{"network create taken", 1, "already exists"},
 		{"network create bridge", 1, "already exists"},
+		{"network create default", 1, "default stands for bridge"},
 		{"network create host", 1, "already exists"},
 		{"network create bad/name", 1, "bad/name"},
 		{"network create", 1, "--help"},
@@ -124,6 +125,7 @@ func TestBadContainers(t *testing.T) {
 		{"run -d --hostname=bad/name", 125, "bad/name"},
 		{"run -d --dns=nonsense", 125, "nonsense"},
 		{"run -d --add-host=nonsense", 125, "nonsense"},
+		{"run -d --add-host=bad/name:192.0.2.9", 125, "bad/name"},
 		{"run -d --env-file=/nonsense", 125, "/nonsense"},
 		{"run -d -e =x", 125, "=x"},
 		{"run -d --nonsense", 125, "--nonsense"},
@@ -185,6 +187,7 @@ func TestBadContainers(t *testing.T) {
 		{"unpublish net00 8081:80", 125, "8081"},
 		{"unpublish net01 80", 125, "80"},
 		{"ps --format {{.Nonsense}}", 1, "Nonsense"},
+		{"ps --filter status=nonsense", 1, "created, running, exited"},
 		{"nat --format {{.Nonsense}}", 1, "Nonsense"},
 	} {
 		b.expect(t, l)
@@ -204,6 +207,18 @@ func TestNoReference(t *testing.T) {
 		expectLine(t, "exec", l.Sluice("exec", ref, "true"), 1, "invalid name or ID")
 		for _, verb := range []string{"publish", "unpublish"} {
 			expectLine(t, verb, l.Sluice(verb, ref, "80:80"), 125, "invalid name or ID")
+		}
+	}
+}
+
+// TestDiscardedPorts: what a network without ports discards is said, and no error.
+func TestDiscardedPorts(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for _, args := range []string{"create --network=host", "run -d --network=none", "run --rm --network=host"} {
+		r := l.Sluice(append(strings.Fields(args), "-p", "80:80", "--", "true")...)
+		if r.Code != 0 || r.Stderr != "WARNING: Published ports are discarded when using "+args[strings.Index(args, "=")+1:]+" network mode\n" {
+			t.Errorf("%s: %+v", args, r)
 		}
 	}
 }

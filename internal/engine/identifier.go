@@ -16,6 +16,9 @@ func validateName(name string) error {
 	if name == "" {
 		return apierr.BadParameter("a network needs a name")
 	}
+	if name == "default" {
+		return apierr.Conflict("default stands for %s, and no network can have this name", NetworkBridge)
+	}
 	if !networkName.MatchString(name) {
 		return apierr.BadParameter("invalid network name %q: use letters, digits, '_', '.' and '-', and begin with a letter or a digit", name)
 	}

@@ -72,6 +72,9 @@ func (e *Engine) intendNetwork(req NetworkRequest) (Network, error) {
 	if err := validateDriver(req.Driver); err != nil {
 		return Network{}, err
 	}
+	for option := range req.Options {
+		return Network{}, apierr.BadParameter("driver %s has no option %q", DriverBridge, option)
+	}
 	if _, taken := e.registry.networkNamed(req.Name); taken {
 		return Network{}, apierr.Conflict("network with name %s already exists", req.Name)
 	}
