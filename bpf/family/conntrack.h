@@ -52,7 +52,7 @@ static __always_inline flow_t *other_half(const flow_key_t *key, const flow_t *f
 static __always_inline bool halves_match(const flow_key_t *key, const flow_t *other)
 {
 	return same_addr(other->src, key->dst) && same_addr(other->dst, key->src) && other->sport == key->dport &&
-	       other->dport == key->sport;
+	       other->dport == key->sport && other->head.back_zone == key->zone;
 }
 
 static __always_inline void flow_delete(const flow_key_t *key, const flow_t *flow)

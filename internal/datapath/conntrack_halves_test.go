@@ -96,6 +96,27 @@ func TestReopenedFlowIsNewInBothHalves(t *testing.T) {
 	f.expectFlows(publishedFlows(f, request, inside, publishUDP, 0))
 }
 
+// TestZonesKeepHalvesApart covers a raw socket of the host that speaks as a
+// container does: the container's flow keeps its reply half.
+func TestZonesKeepHalvesApart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	d := f.third()
+	f.alias(f.a)
+	sent := d.udp(40000, vipAddrPort(53))
+	inside := sent.to(f.a.at(53)).delivered(f.a)
+	f.fromContainer(d, sent)
+	forged := sent
+	forged.dstMAC = vipMAC
+	verdict, out := f.fromHost(forged)
+	if verdict != next || sourcePort(out) == sent.sport {
+		t.Errorf("of the host: verdict %d, source port %d", int32(verdict), sourcePort(out))
+	}
+	answer := inside.answer(f.a.station, 0)
+	verdict, out = f.fromContainer(f.a, answer)
+	f.expect("answer", verdict, out, redirect, answer.from(vipAddrPort(53)).delivered(d))
+}
+
 // TestTableOverflows opens more flows than the table holds: each first packet
 // still gets through, and no port is given twice while its holder is there.
 func TestTableOverflows(t *testing.T) {
