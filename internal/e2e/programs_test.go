@@ -31,6 +31,7 @@ var programs = map[string]func(args []string) error{
 	"tcp-give":      tcpGive,
 	"tcp-take":      tcpTake,
 	"ask-every-way": askEveryWay,
+	"tcp-last":      tcpLast,
 	"open-socket":   openSocket,
 }
 

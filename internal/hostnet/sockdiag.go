@@ -2,11 +2,9 @@ package hostnet
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -18,14 +16,19 @@ const (
 	// stateBound is of TCP sockets that have a port and are yet to listen or to
 	// connect. Kernels before 6.8 list none of them.
 	stateBound = 1 << 13
+	// stateConnected is of what has another end: established, SYN sent, and
+	// every state of closing but TIME_WAIT. Of UDP there is only the first.
+	stateConnected = 1<<1 | 1<<2 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
 )
 
-// Of linux/inet_diag.h. Both structures have the socket's ports and addresses
-// at the offset of their id: source port, destination port, source address.
+// Of linux/inet_diag.h. Both structures have a struct inet_diag_sockid: source and
+// destination port, source and destination address, device, cookie.
 const (
 	sizeofRequest = 56
+	requestID     = 8
 	sizeofMessage = 72
 	messageID     = 4
+	sizeofID      = 48
 	v6OnlyAttr    = 11 // INET_DIAG_SKV6ONLY
 )
 
@@ -36,19 +39,11 @@ func dumpListeners(socket *nl.SocketHandle, protocol, family uint8) (Listeners, 
 	if protocol == unix.IPPROTO_UDP {
 		states = stateClose
 	}
-	for {
-		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-		req.AddRawData(encodeRequest(protocol, family, states))
-		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: socket}
-		messages, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
-		if errors.Is(err, netlink.ErrDumpInterrupted) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return parseListeners(messages)
+	messages, err := dumpSockets(socket, encodeRequest(protocol, family, states))
+	if err != nil {
+		return nil, err
 	}
+	return parseListeners(messages)
 }
 
 // encodeRequest is a struct inet_diag_req_v2 for sockets of any address.

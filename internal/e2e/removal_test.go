@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/sluice-net/sluice/internal/lab"
+	"github.com/sluice-net/sluice/internal/netdev"
+)
+
+// tcpLast connects to ADDR:PORT and says something again and again, until that
+// is refused; then it prints how. The silence of a peer that is gone is an error.
+func tcpLast(args []string) error {
+	conn, err := net.DialTimeout("tcp", args[0], askTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	reader := bufio.NewReader(conn)
+	for _, said := range []string{"", "connected\n"} { // the greeting, and an echo
+		_, _ = io.WriteString(conn, said)
+		if _, err := reader.ReadString('\n'); err != nil {
+			return err
+		}
+	}
+	println("connected")
+	for {
+		_ = conn.SetDeadline(time.Now().Add(lastTimeout))
+		if _, err = conn.Write([]byte("still\n")); err == nil {
+			_, err = reader.ReadString('\n')
+		}
+		if err != nil {
+			println(err.Error())
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// lastTimeout is longer than it takes TCP to send again a few times.
+const lastTimeout = 8 * time.Second
+
+// lasting starts a program that prints "connected" and, much later, one more
+// line, which it hands over.
+func lasting(t testing.TB, n *lab.Namespace, name string, args ...string) <-chan string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	output, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(output)
+	if !lines.Scan() || lines.Text() != "connected" {
+		t.Fatalf("%s %s: %q", name, strings.Join(args, " "), lines.Text())
+	}
+	last := make(chan string, 1)
+	go func() {
+		lines.Scan()
+		last <- lines.Text()
+		_ = cmd.Wait()
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return last
+}
+
+// TestTCPLearnsOfRemoval covers connections of every kind to a container that
+// goes without a word, as its device is down: each is told by a reset and waits
+// for no timeout.
+func TestTCPLearnsOfRemoval(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		l := removalLab(t, f)
+		service := port(vip(l, "rr"), "80")
+		ends := map[string]<-chan string{
+			"the client":                  lastingOn(t, l.Client, port(f.host, "8080")),
+			"the host, by loopback":       lastingOn(t, l.Host, port(f.loopback, "8080")),
+			"the host, by its address":    lastingOn(t, l.Host, port(f.host, "8080")),
+			"the host, directly":          lastingOn(t, l.Host, port(f.inOther, "80")),
+			"the host, by the alias":      lastingOn(t, l.Host, service),
+			"a neighbour, by the host":    lastingIn(t, l, "beside", port(f.host, "8080")),
+			"a neighbour, by the alias":   lastingIn(t, l, "beside", service),
+			"another network's container": lastingIn(t, l, "elsewhere", port(f.host, "8080")),
+		}
+		if err := netdev.InNamespace(sandboxOf(l, "gone"), func() error {
+			eth0, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetDown(eth0)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		l.OK("rm", "-f", "gone")
+		expectReset(t, ends)
+	})
+}
+
+// TestTCPLearnsOfUnpublish covers those that came by a port which leads nowhere
+// now, to a container that goes on. Who came another way keeps its connection.
+func TestTCPLearnsOfUnpublish(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		l := removalLab(t, f)
+		ends := map[string]<-chan string{
+			"the client":                  lastingOn(t, l.Client, port(f.host, "8080")),
+			"the host, by loopback":       lastingOn(t, l.Host, port(f.loopback, "8080")),
+			"the host, by its address":    lastingOn(t, l.Host, port(f.host, "8080")),
+			"a neighbour, by the host":    lastingIn(t, l, "beside", port(f.host, "8080")),
+			"another network's container": lastingIn(t, l, "elsewhere", port(f.host, "8080")),
+		}
+		stay := map[string]<-chan string{
+			"the host, by another port": lastingOn(t, l.Host, port(f.loopback, "8081")),
+			"the client, by that port":  lastingOn(t, l.Client, port(f.host, "8081")),
+			"the host, directly":        lastingOn(t, l.Host, port(f.inOther, "80")),
+		}
+		l.OK("unpublish", "gone", "8080:80")
+		expectReset(t, ends)
+		for who, end := range stay {
+			select {
+			case said := <-end:
+				t.Errorf("%s: %s", who, said)
+			default:
+			}
+		}
+	})
+}
+
+// removalLab has a container `gone` that is published and has an alias, and two
+// that are clients: one beside it, one in another network.
+func removalLab(t *testing.T, f family) *lab.Lab {
+	t.Helper()
+	l := lab.New(t)
+	l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+	runServer(l, "gone", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr", "-p", "8080:80", "-p", "8081:80")
+	l.OK("run", "-d", "--name=beside", "--network=custombridge")
+	l.OK("run", "-d", "--name=elsewhere")
+	greeting(l.Client, port(f.host, "8080"))
+	return l
+}
+
+func lastingOn(t *testing.T, n *lab.Namespace, addr string) <-chan string {
+	t.Helper()
+	return lasting(t, n, selfPath, "tcp-last", addr)
+}
+
+func lastingIn(t *testing.T, l *lab.Lab, container, addr string) <-chan string {
+	t.Helper()
+	return lasting(t, l.Host, lab.Binary(t), "--root", l.Root, "exec", container, selfPath, "tcp-last", addr)
+}
+
+func expectReset(t *testing.T, ends map[string]<-chan string) {
+	t.Helper()
+	patience := time.After(lastTimeout + 2*time.Second)
+	for who, end := range ends {
+		said := "goes on"
+		select {
+		case said = <-end:
+		case <-patience:
+		}
+		if !strings.Contains(said, "reset") && !strings.Contains(said, "abort") && !strings.Contains(said, "broken pipe") {
+			t.Errorf("%s: %s", who, said)
+		}
+	}
+}
