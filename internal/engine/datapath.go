@@ -35,6 +35,10 @@ type Datapath interface {
 	ClearAlias(index uint32, addrs ...netip.Addr) error
 	AliasSelections(index uint32) (uint64, error)
 
+	// Asked returns what a socket of the host had asked for when the datapath
+	// gave it another address and port.
+	Asked(protocol uint8, cookie uint64, got netip.AddrPort) (asked netip.AddrPort, ok bool)
+
 	// SetHostAddrs replaces the set of the host's own addresses, and
 	// SetUplinks the set of devices that lead outside, attaching and
 	// detaching the uplink program.

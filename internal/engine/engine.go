@@ -22,6 +22,9 @@ type HostNet interface {
 	EphemeralPorts() (first, last uint16, err error)
 	// Listeners returns the sockets that hold ports of the protocol.
 	Listeners(protocol uint8) (hostnet.Listeners, error)
+	// Disconnect ends the connections of the host's processes to an address of
+	// which ends says so.
+	Disconnect(addr netip.Addr, ends func(hostnet.Connection) bool) error
 }
 
 // Options are what an engine works with.

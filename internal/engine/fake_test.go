@@ -96,6 +96,10 @@ func (f *fakeDatapath) ClearNetwork(index uint16) error {
 	return nil
 }
 
+func (f *fakeDatapath) Asked(uint8, uint64, netip.AddrPort) (netip.AddrPort, bool) {
+	return netip.AddrPort{}, false
+}
+
 func (f *fakeDatapath) SetEndpoint(index uint32, e bpfmaps.Endpoint) error {
 	defer f.call("SetEndpoint %d ready=%v translated=%v", index, e.Ready, e.Translated)()
 	if index == 0 || e.Ifindex == 0 {

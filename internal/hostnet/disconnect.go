@@ -46,7 +46,8 @@ func familiesOf(addr netip.Addr) []uint8 {
 }
 
 func (h *Host) disconnect(protocol, family uint8, addr netip.Addr, ends func(Connection) bool) error {
-	messages, err := dumpSockets(h.diag, encodeRequest(protocol, family, stateConnected), toAddress(addr))
+	request := append(encodeRequest(protocol, family, stateConnected), toAddress(addr).Serialize()...)
+	messages, err := dumpSockets(h.diag, request)
 	if err != nil {
 		return err
 	}
@@ -120,15 +121,12 @@ func toAddress(addr netip.Addr) *nl.RtAttr {
 	return nl.NewRtAttr(bytecode, append(b, raw...))
 }
 
-// dumpSockets lists sockets by a struct inet_diag_req_v2, again while the kernel
+// dumpSockets lists sockets by a struct inet_diag_req_v2 and its attributes, again while the kernel
 // says that the list was changed under its hands.
-func dumpSockets(socket *nl.SocketHandle, request []byte, filters ...*nl.RtAttr) ([][]byte, error) {
+func dumpSockets(socket *nl.SocketHandle, request []byte) ([][]byte, error) {
 	for {
 		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
 		req.AddRawData(request)
-		for _, filter := range filters {
-			req.AddData(filter)
-		}
 		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: socket}
 		messages, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {

@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/sluice-net/sluice/internal/hostnet"
+)
+
+// disconnect ends connections of the host's processes to an endpoint. Those that
+// the socket hook made are not translated, so that no generation ends them, and
+// whoever keeps one would speak into the void. A failure is reported: what was
+// to be removed is removed all the same.
+func (e *Engine) disconnect(ep Endpoint, ends func(hostnet.Connection) bool) {
+	switch err := e.host.Disconnect(ep.Address, ends); {
+	case errors.Is(err, hostnet.ErrNoDisconnect):
+		e.log.Debug("connections of the host's processes end by themselves", "endpoint", ep.ID, "reason", err)
+	case err != nil:
+		e.log.Warn("connections of the host's processes go on", "endpoint", ep.ID, "error", err)
+	}
+}
+
+// cameBy reports for the host's connections to an endpoint whether their
+// processes had asked for one of the ports.
+func (e *Engine) cameBy(ports []PublishedPort) func(hostnet.Connection) bool {
+	return func(c hostnet.Connection) bool {
+		asked, ok := e.datapath.Asked(c.Protocol, c.Cookie, c.Remote)
+		if !ok {
+			return false
+		}
+		for _, p := range ports {
+			if p.takes(c.Protocol, asked) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// takes reports whether a connection to addr is one to the published port. ::1
+// leads where 127.0.0.1 does.
+func (p PublishedPort) takes(protocol uint8, addr netip.AddrPort) bool {
+	host := addr.Addr()
+	if host == netip.IPv6Loopback() && p.HostAddr.Is4() {
+		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return p.Protocol == protocol && p.First <= addr.Port() && addr.Port() <= p.Last &&
+		(p.HostAddr.IsUnspecified() || p.HostAddr == host)
+}
