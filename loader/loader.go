@@ -26,6 +26,7 @@ type Loader struct {
 	mode     AttachMode
 	maps     map[string]*ebpf.Map
 	programs map[datapath.Hook]map[string]*ebpf.Program
+	timeouts datapath.Timeouts
 }
 
 // Open creates the maps that are missing below the bpffs at root, adopts those
@@ -150,7 +151,8 @@ func (l *Loader) loadPrograms() error {
 		}
 		l.programs[hook] = programs
 	}
-	return nil
+	l.timeouts, err = datapath.TimeoutsOf(specs[datapath.HookContainer])
+	return err
 }
 
 func (l *Loader) loadHook(spec *ebpf.CollectionSpec) (map[string]*ebpf.Program, error) {
@@ -187,6 +189,9 @@ func (l *Loader) Program(hook datapath.Hook) *ebpf.Program {
 	}
 	return nil
 }
+
+// Timeouts returns how long the programs let flows live without packets.
+func (l *Loader) Timeouts() datapath.Timeouts { return l.timeouts }
 
 // Mode returns how programs meet devices.
 func (l *Loader) Mode() AttachMode { return l.mode }

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/sluice-net/sluice/internal/datapath"
 )
 
 // Occupancy is what the maps hold.
@@ -38,47 +37,30 @@ func (m *Maps) Occupancy() (Occupancy, error) {
 		default:
 			continue
 		}
-		count := countEntries
-		switch name {
-		case "flows4":
-			count = o.countFlows4
-		case "flows6":
-			count = o.countFlows6
+		if slices.ContainsFunc(flowTables, func(t flowTable) bool { return t.name == name }) {
+			continue
 		}
-		n, err := count(table)
+		n, err := countEntries(table)
 		if err != nil {
 			return Occupancy{}, fmt.Errorf("count %s: %w", name, err)
 		}
 		o.Tables[name] = Table{Entries: n, Capacity: int(table.MaxEntries())}
 	}
+	for _, t := range flowTables {
+		table, n := m.byName[t.name], 0
+		err := t.protocols(table, func(protocol uint8) {
+			n++
+			o.Flows[FlowKind{Family: t.family, Protocol: protocol}]++
+		})
+		if err != nil {
+			return Occupancy{}, err
+		}
+		o.Tables[t.name] = Table{Entries: n, Capacity: int(table.MaxEntries())}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o.Tables["rules"] = Table{Entries: len(m.rules), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
 	return o, nil
-}
-
-func (o Occupancy) countFlows4(table *ebpf.Map) (n int, err error) {
-	keys := make([]datapath.FlowKey4, batchSize(table))
-	values := make([]datapath.Flow4, len(keys))
-	err = eachBatch(table, keys, values, func(found int) {
-		n += found
-		for _, key := range keys[:found] {
-			o.Flows[FlowKind{Family: 4, Protocol: key.Protocol}]++
-		}
-	})
-	return n, err
-}
-
-func (o Occupancy) countFlows6(table *ebpf.Map) (n int, err error) {
-	keys := make([]datapath.FlowKey6, batchSize(table))
-	values := make([]datapath.Flow6, len(keys))
-	err = eachBatch(table, keys, values, func(found int) {
-		n += found
-		for _, key := range keys[:found] {
-			o.Flows[FlowKind{Family: 6, Protocol: key.Protocol}]++
-		}
-	})
-	return n, err
 }
 
 func countEntries(table *ebpf.Map) (n int, err error) {

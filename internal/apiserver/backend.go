@@ -31,6 +31,9 @@ type Backend interface {
 	RemoveNetwork(ctx context.Context, ref string) error
 
 	NAT(ctx context.Context) ([]api.NATRule, error)
+	ListFlows(ctx context.Context, f api.FlowFilter) (Stream[api.Flow], error)
+	CountFlows(ctx context.Context, f api.FlowFilter) (api.FlowCount, error)
+	FlushFlows(ctx context.Context, body api.FlushFlows) (api.FlowCount, error)
 	// WatchDrops returns the drops from now on. The stream must be used, and
 	// ends with ctx or the daemon.
 	WatchDrops(ctx context.Context, o api.DropOptions) (Stream[api.Drop], error)

@@ -40,3 +40,12 @@ func (s *server) drops(w http.ResponseWriter, r *http.Request) {
 	}
 	serveLines(w, true, stream)
 }
+
+func (s *server) flows(w http.ResponseWriter, r *http.Request) {
+	stream, err := s.backend.ListFlows(r.Context(), api.FlowFilterOf(r.URL.Query()))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	serveLines(w, false, stream)
+}

@@ -84,7 +84,14 @@ func (s *server) routes() map[string]http.HandlerFunc {
 		"DELETE /v1/networks/{ref}": do(func(r *http.Request) error {
 			return b.RemoveNetwork(r.Context(), r.PathValue("ref"))
 		}),
-		"GET /v1/drops":         s.drops,
+		"GET /v1/drops":     s.drops,
+		"GET /v1/conntrack": s.flows,
+		"GET /v1/conntrack/count": get(func(r *http.Request) (any, error) {
+			return b.CountFlows(r.Context(), api.FlowFilterOf(r.URL.Query()))
+		}),
+		"POST /v1/conntrack/flush": withBody(func(r *http.Request, body api.FlushFlows) (any, error) {
+			return b.FlushFlows(r.Context(), body)
+		}),
 		"GET /v1/nat":           get(func(r *http.Request) (any, error) { return b.NAT(r.Context()) }),
 		"GET /v1/info":          get(func(r *http.Request) (any, error) { return b.Info(r.Context()) }),
 		"GET /v1/version":       get(func(r *http.Request) (any, error) { return b.Version(r.Context()) }),

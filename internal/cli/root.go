@@ -98,7 +98,7 @@ func newRoot(env *Env) *cobra.Command {
 	add(root, "container",
 		newRun(env), newCreate(env), newStart(env), newStop(env), newKill(env), newRemove(env), newWait(env),
 		newPs(env), newExec(env), newInspect(env), newLogs(env))
-	add(root, "network", newNetwork(env), newPort(env), newPublish(env), newUnpublish(env), newNAT(env), newMonitor(env))
+	add(root, "network", newNetwork(env), newPort(env), newPublish(env), newUnpublish(env), newNAT(env), newConntrack(env), newMonitor(env))
 	add(root, "system", newDaemon(env), newSystem(env), newVersion(env))
 	return root
 }

@@ -107,8 +107,8 @@ func table[T any](w io.Writer, text string, columns []Column, rows []T) error {
 // headers stands in for a row: each field's value is its header.
 func headers(columns []Column, row reflect.Type) map[string]string {
 	names := map[string]string{}
-	for i := range row.NumField() {
-		names[row.Field(i).Name] = strings.ToUpper(row.Field(i).Name)
+	for _, field := range reflect.VisibleFields(row) {
+		names[field.Name] = strings.ToUpper(field.Name)
 	}
 	for _, c := range columns {
 		names[c.Field] = c.Header

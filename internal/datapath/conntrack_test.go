@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/reasons"
@@ -35,6 +36,9 @@ func TestTimeouts(t *testing.T) {
 		{"echo, new", echo, 0, 60},
 		{"echo, answered", echo, flowReplied, 60},
 	} {
+		if got := f.loader.Timeouts().Of(uint8(test.sent.protocol), test.state); got != time.Duration(test.seconds)*time.Second {
+			t.Errorf("%s: Go says %v", test.name, got)
+		}
 		c := f.converse(test.sent)
 		setState := func(flow *datapath.Flow4) { flow.Head.State = test.state }
 		f.editFlows(setState)

@@ -14,19 +14,19 @@ import (
 
 // #defines and enums of bpf/types.h; TestConstants compares them.
 const (
-	flowReplied    = 0x01
-	flowConfirmed  = 0x02
-	flowFINForward = 0x04
-	flowFINReply   = 0x08
-	flowReset      = 0x10
+	flowReplied    = datapath.FlowReplied
+	flowConfirmed  = datapath.FlowConfirmed
+	flowFINForward = datapath.FlowFINForward
+	flowFINReply   = datapath.FlowFINReply
+	flowReset      = datapath.FlowReset
 
 	targetEndpoint = 1
 	targetPeer     = 2
 	targetOutside  = 3
 	targetStack    = 4
 
-	directionForward = 0
-	directionReply   = 1
+	directionForward = datapath.DirectionForward
+	directionReply   = datapath.DirectionReply
 )
 
 func wire32(addr netip.Addr) uint32 {

@@ -30,7 +30,7 @@ type (
 	ReportBudget = layoutReportBudget
 )
 
-// Bits of an endpoint's flags, zones and rule kinds: the #defines of
+// Bits of an endpoint's flags and a flow's state, zones, rule kinds: the #defines of
 // bpf/types.h, which BTF does not carry. TestConstants holds the two together.
 const (
 	EndpointReady      = 0x01
@@ -38,6 +38,15 @@ const (
 
 	ZoneOutside = 0
 	ZoneHost    = 0xffff
+
+	FlowReplied    = 0x01
+	FlowConfirmed  = 0x02
+	FlowFINForward = 0x04
+	FlowFINReply   = 0x08
+	FlowReset      = 0x10
+
+	DirectionForward = 0
+	DirectionReply   = 1
 
 	RuleMasquerade = 1
 	RulePublish    = 2
