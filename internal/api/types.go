@@ -52,6 +52,10 @@ type CreateContainerResponse struct {
 	Warnings []string
 }
 
+// MaxStopSeconds is the longest that a stop may wait. Durations end at 292 years,
+// and begin anew with negative ones.
+const MaxStopSeconds = 1_000_000_000
+
 // StartContainer is the body of POST /v1/containers/{id}/start.
 type StartContainer struct {
 	// Hold makes the shim wait with the command until a client attaches to

@@ -155,6 +155,7 @@ func TestBadRequests(t *testing.T) {
 		"POST /v1/containers/create \"" + strings.Repeat("x", maxBody) + "\"": 400,
 		"POST /v1/containers/x/stop?t=nonsense":                               400,
 		"POST /v1/containers/x/stop?t=-1":                                     400,
+		"POST /v1/containers/x/stop?t=10000000000":                            400,
 		"DELETE /v1/containers/x?force=nonsense":                              400,
 		"GET /v1/containers/json?all=nonsense":                                400,
 		"GET /v1/containers/x/logs?tail=nonsense":                             400,

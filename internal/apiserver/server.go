@@ -103,8 +103,8 @@ func (s *server) stop(r *http.Request) error {
 	timeout := 10 * time.Second
 	if t := r.URL.Query().Get("t"); t != "" {
 		seconds, err := strconv.Atoi(t)
-		if err != nil || seconds < 0 {
-			return apierr.BadParameter("t=%q is not a number of seconds", t)
+		if err != nil || seconds < 0 || seconds > api.MaxStopSeconds {
+			return apierr.BadParameter("t=%q is not a number of seconds from 0 to %d", t, api.MaxStopSeconds)
 		}
 		timeout = time.Duration(seconds) * time.Second
 	}

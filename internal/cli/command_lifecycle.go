@@ -30,8 +30,8 @@ func newStop(env *Env) *cobra.Command {
 		Short: "Ask containers to end, and kill those that do not",
 		Args:  atLeast(1, "at least one container"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if seconds < 0 {
-				return fmt.Errorf("--time %d is no number of seconds", seconds)
+			if seconds < 0 || seconds > api.MaxStopSeconds {
+				return fmt.Errorf("--time %d is no number of seconds from 0 to %d", seconds, api.MaxStopSeconds)
 			}
 			return env.eachRef(args, func(ref string) error {
 				return env.client().StopContainer(c.Context(), ref, time.Duration(seconds)*time.Second)

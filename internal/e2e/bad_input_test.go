@@ -164,6 +164,8 @@ func TestBadContainers(t *testing.T) {
 		{"exec --nonsense net00 true", 125, "--help"},
 		{"start nobody", 1, "nobody"},
 		{"stop nobody", 1, "nobody"},
+		{"stop --time=-1 net00", 1, "-1"},
+		{"stop --time=10000000000 net00", 1, "10000000000"},
 		{"kill nobody", 1, "nobody"},
 		{"kill created", 1, "not running"},
 		{"kill --signal=NONSENSE net00", 1, "NONSENSE"},
