@@ -9,7 +9,8 @@ import "time"
 const Version = "v1"
 
 // PortBinding is a host address and port in Docker's spelling: both strings,
-// HostIP "0.0.0.0" for every IPv4 address, HostPort "" to let the daemon choose.
+// HostIP "0.0.0.0" for every IPv4 address, "::" for every IPv6 one and "", where it
+// is asked for, for both; HostPort "" to let the daemon choose.
 type PortBinding struct {
 	HostIP   string `json:"HostIp"`
 	HostPort string
@@ -28,8 +29,10 @@ type CreateContainer struct {
 	OpenStdin  bool
 	Tty        bool
 	HostConfig HostConfig
-	IPAddress  string   `json:",omitempty"` // requested address; "" for the lowest free one
-	Aliases    []string `json:",omitempty"` // in the network, shared with other containers
+	// IPAddress and IPv6Address are requested; "" for the lowest free ones.
+	IPAddress   string   `json:",omitempty"`
+	IPv6Address string   `json:",omitempty"`
+	Aliases     []string `json:",omitempty"` // in the network, shared with other containers
 }
 
 // HostConfig is the part of a container's configuration that concerns the host.
@@ -211,6 +214,7 @@ type EndpointSettings struct {
 // EndpointIPAMConfig is the address that a user asked for.
 type EndpointIPAMConfig struct {
 	IPv4Address string `json:",omitempty"`
+	IPv6Address string `json:",omitempty"`
 }
 
 // CreateNetwork is the body of POST /v1/networks/create.
@@ -218,6 +222,9 @@ type CreateNetwork struct {
 	Name     string
 	Driver   string // "bridge"
 	Internal bool
+	// EnableIPv6 gives the network IPv6 beside IPv4. IPAM.Config has a subnet of each
+	// family at most; those that are missing are chosen.
+	EnableIPv6 bool
 	// AliasMode is "vip", an address per alias whose members take turns, or
 	// "dnsrr", the members' addresses in another order each time; "" for "vip".
 	AliasMode string `json:",omitempty"`
@@ -268,8 +275,8 @@ type NetworkContainer struct {
 	Name        string
 	EndpointID  string
 	MacAddress  string
-	IPv4Address string // with prefix length
-	IPv6Address string
+	IPv4Address string // with prefix length, as IPv6Address
+	IPv6Address string // "" without IPv6
 }
 
 // PublishPorts is the body of POST /v1/containers/{id}/publish and of
@@ -289,8 +296,8 @@ type NATRule struct {
 	Packets     uint64 // flows: their first packets, as iptables' nat table counts
 	Bytes       uint64
 	Protocol    string // "tcp", "udp", "all"
-	Source      string // prefix or "0.0.0.0/0"
-	Destination string // prefix, or "0.0.0.0/0"
+	Source      string // prefix, "0.0.0.0/0" or "::/0"; of a rule for both families one of each: "172.20.0.0/16,fd00::/64"
+	Destination string // likewise
 	Ports       string // "8080", "8000-8010" or ""
 	To          string // "172.17.0.2:80", "uplink", or an alias's members: "172.20.0.2,172.20.0.3"
 	Network     string

@@ -28,15 +28,8 @@ func newNetworkCreate(env *Env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			body.Name = args[0]
 			body.IPAM.Driver = "default"
-			var config api.IPAMConfig
-			if config.Subnet, err = single("--subnet", subnets); err != nil {
+			if body.IPAM.Config, err = ipamConfig(subnets, gateways); err != nil {
 				return err
-			}
-			if config.Gateway, err = single("--gateway", gateways); err != nil {
-				return err
-			}
-			if config != (api.IPAMConfig{}) {
-				body.IPAM.Config = []api.IPAMConfig{config}
 			}
 			body.Labels = pairs(labels)
 			created, err := env.client().CreateNetwork(c.Context(), body)
@@ -49,24 +42,43 @@ func newNetworkCreate(env *Env) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVarP(&body.Driver, "driver", "d", "bridge", "driver; bridge is the only one")
-	f.StringArrayVar(&subnets, "subnet", nil, "subnet as ADDRESS/LENGTH; a free default pool without it")
-	f.StringArrayVar(&gateways, "gateway", nil, "the host's address in the subnet; its first one without it")
+	f.BoolVar(&body.EnableIPv6, "ipv6", false, "IPv6 beside IPv4")
+	f.StringArrayVar(&subnets, "subnet", nil, "subnet as ADDRESS/LENGTH, one of each family at most; a free default pool without it")
+	f.StringArrayVar(&gateways, "gateway", nil, "the host's address in the subnet of its family; its first one without it")
 	f.BoolVar(&body.Internal, "internal", false, "no way to the outside")
 	f.StringVar(&body.AliasMode, "alias-mode", "vip", "what a --network-alias resolves to: vip, one address whose members take turns,\nor dnsrr, the members' addresses in another order each time")
 	f.StringArrayVar(&labels, "label", nil, "label: NAME=VALUE")
 	return c
 }
 
-// single returns the value of a flag that Docker lets repeat, for IPv6 too; a
-// network has one here.
-func single(flag string, values []string) (string, error) {
-	switch len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return values[0], nil
+// ipamConfig puts each gateway beside the subnet of its family. What it says of a
+// subnet is left to the daemon.
+func ipamConfig(subnets, gateways []string) (configs []api.IPAMConfig, err error) {
+	isIPv6 := func(text string) bool { return strings.Contains(text, ":") }
+	byFamily := map[bool]*api.IPAMConfig{}
+	for _, subnet := range subnets {
+		if byFamily[isIPv6(subnet)] != nil {
+			return nil, fmt.Errorf("--subnet %s is the second of its family, and a network has one of each: leave it out, or make another network", subnet)
+		}
+		byFamily[isIPv6(subnet)] = &api.IPAMConfig{Subnet: subnet}
 	}
-	return "", fmt.Errorf("%s is given %d times, and a network has one subnet and one gateway: leave %s out, or make another network", flag, len(values), values[1])
+	for _, gateway := range gateways {
+		config := byFamily[isIPv6(gateway)]
+		if config == nil {
+			config = &api.IPAMConfig{}
+			byFamily[isIPv6(gateway)] = config
+		}
+		if config.Gateway != "" {
+			return nil, fmt.Errorf("--gateway %s is the second of its family, and a network has one of each: leave it out", gateway)
+		}
+		config.Gateway = gateway
+	}
+	for _, family := range []bool{false, true} {
+		if config := byFamily[family]; config != nil {
+			configs = append(configs, *config)
+		}
+	}
+	return configs, nil
 }
 
 func pairs(all []string) map[string]string {
@@ -82,7 +94,7 @@ func pairs(all []string) map[string]string {
 // have.
 type networkRow struct {
 	ID, Name, Driver, Scope, CreatedAt string
-	Internal                           bool
+	Internal, IPv6                     bool
 }
 
 var networkColumns = []cliformat.Column{
@@ -115,7 +127,7 @@ func newNetworkList(env *Env) *cobra.Command {
 				if !wanted.keeps(func(key, value string) bool { return networkMatches(n, key, value) }) {
 					continue
 				}
-				row := networkRow{n.ID, n.Name, n.Driver, n.Scope, n.Created.Format(time.RFC3339), n.Internal}
+				row := networkRow{n.ID, n.Name, n.Driver, n.Scope, n.Created.Format(time.RFC3339), n.Internal, n.EnableIPv6}
 				if !noTrunc {
 					row.ID = shortID(n.ID)
 				}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -150,7 +151,8 @@ func shortID(id string) string { return id[:min(12, len(id))] }
 func portsOf(ports []api.PortSummary) string {
 	var all []string
 	for _, p := range ports {
-		all = append(all, fmt.Sprintf("%s:%s->%s/%s", p.IP, span(p.PublicPort, p.PublicPortEnd), span(p.PrivatePort, p.PrivatePortEnd), p.Type))
+		public := net.JoinHostPort(p.IP, span(p.PublicPort, p.PublicPortEnd))
+		all = append(all, fmt.Sprintf("%s->%s/%s", public, span(p.PrivatePort, p.PrivatePortEnd), p.Type))
 	}
 	return strings.Join(all, ", ")
 }

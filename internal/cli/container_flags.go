@@ -14,10 +14,10 @@ import (
 
 // containerOptions are the flags of run and create.
 type containerOptions struct {
-	name, hostname, network, workdir, ip, rootfs string
-	publish, env, envFiles, hosts, dns           []string
-	capAdd, capDrop, aliases, links              []string
-	remove, interactive, tty, privileged         bool
+	name, hostname, network, workdir, ip, ip6, rootfs string
+	publish, env, envFiles, hosts, dns                []string
+	capAdd, capDrop, aliases, links                   []string
+	remove, interactive, tty, privileged              bool
 }
 
 func (o *containerOptions) addFlags(f *pflag.FlagSet) {
@@ -29,6 +29,7 @@ func (o *containerOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.aliases, "network-alias", nil, "name in the network that containers can share: connections to it go to them in turn")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "working directory inside")
 	f.StringVar(&o.ip, "ip", "", "IPv4 address in the network; the lowest free one by default")
+	f.StringVar(&o.ip6, "ip6", "", "IPv6 address in a network that has IPv6; the lowest free one by default")
 	f.StringVar(&o.rootfs, "rootfs", "", "directory with the container's files; the host's by default")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "publish a port: [IP:]HOST[-HOST]:CONTAINER[-CONTAINER][/tcp|udp]")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set a variable: NAME=VALUE, or NAME to pass on")
@@ -67,15 +68,16 @@ func (o *containerOptions) body(env *Env, cmd []string) (api.CreateContainer, er
 		}
 	}
 	return api.CreateContainer{
-		Name:       o.name,
-		Hostname:   o.hostname,
-		Cmd:        cmd,
-		Env:        variables,
-		WorkingDir: o.workdir,
-		OpenStdin:  o.interactive,
-		Tty:        o.tty,
-		IPAddress:  o.ip,
-		Aliases:    o.aliases,
+		Name:        o.name,
+		Hostname:    o.hostname,
+		Cmd:         cmd,
+		Env:         variables,
+		WorkingDir:  o.workdir,
+		OpenStdin:   o.interactive,
+		Tty:         o.tty,
+		IPAddress:   o.ip,
+		IPv6Address: o.ip6,
+		Aliases:     o.aliases,
 		HostConfig: api.HostConfig{
 			NetworkMode: o.network,
 			Publish:     o.publish,

@@ -110,6 +110,9 @@ func (r *Record) readNetworking(network engine.Network) error {
 		}
 		r.Requested = addr
 	}
+	if err := r.readAddress6(network); err != nil {
+		return err
+	}
 	if err := validateAliases(r.Config.Aliases, network); err != nil {
 		return err
 	}
@@ -120,6 +123,21 @@ func (r *Record) readNetworking(network engine.Network) error {
 		return apierr.BadParameter("network %s gives no addresses: --ip needs a bridge network", network.Name)
 	}
 	r.Ports = nil // as Docker: without a bridge there is nothing to publish
+	return nil
+}
+
+func (r *Record) readAddress6(network engine.Network) error {
+	if r.Config.IPv6Address == "" {
+		return nil
+	}
+	addr, err := netip.ParseAddr(r.Config.IPv6Address)
+	if err != nil || !addr.Is6() || addr.Is4In6() || addr.Zone() != "" {
+		return apierr.BadParameter("--ip6 %q is not an IPv6 address", r.Config.IPv6Address)
+	}
+	if !network.HasIPv6() {
+		return apierr.BadParameter("network %s has no IPv6: --ip6 needs a network that was made with `network create --ipv6`", network.Name)
+	}
+	r.Requested6 = addr
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/names"
 )
 
@@ -17,12 +18,13 @@ import (
 const fallbackServer = "8.8.8.8"
 
 // writeFiles writes hosts, hostname and resolv.conf. They are written in place:
-// a running container has them bound. With named its name server is ours.
-func writeFiles(f files, r Record, addr netip.Addr, named bool) error {
+// a running container has them bound. In a network that has names the name server
+// is ours.
+func writeFiles(f files, r Record, addrs []netip.Addr, network engine.Network) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil { // who cleans up by hand takes it along
 		return err
 	}
-	if err := os.WriteFile(f.hosts(), hostsFile(r, addr), 0o644); err != nil {
+	if err := os.WriteFile(f.hosts(), hostsFile(r, addrs), 0o644); err != nil {
 		return err
 	}
 	if err := os.WriteFile(f.hostname(), []byte(r.Hostname()+"\n"), 0o644); err != nil {
@@ -32,15 +34,15 @@ func writeFiles(f files, r Record, addr netip.Addr, named bool) error {
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	conf := resolvConf(host, r.Config.HostConfig.DNS)
-	if named {
+	conf := resolvConf(host, r.Config.HostConfig.DNS, network.HasIPv6())
+	if named(network) {
 		conf = namedResolvConf(host)
 	}
 	return os.WriteFile(f.resolvConf(), conf, 0o644)
 }
 
-// hostsFile is a container's /etc/hosts; addr is zero without a network.
-func hostsFile(r Record, addr netip.Addr) []byte {
+// hostsFile is a container's /etc/hosts; there are no addresses without a network.
+func hostsFile(r Record, addrs []netip.Addr) []byte {
 	var b bytes.Buffer
 	b.WriteString("127.0.0.1\tlocalhost\n" +
 		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
@@ -49,15 +51,16 @@ func hostsFile(r Record, addr netip.Addr) []byte {
 		name, addr, _ := strings.Cut(entry, ":")
 		fmt.Fprintf(&b, "%s\t%s\n", addr, name)
 	}
-	if addr.IsValid() {
+	for _, addr := range addrs {
 		fmt.Fprintf(&b, "%s\t%s\n", addr, r.Hostname())
 	}
 	return b.Bytes()
 }
 
 // resolvConf is the host's without name servers on a loopback address, which
-// would be the container's own loopback; or with the servers asked for.
-func resolvConf(host []byte, servers []string) []byte {
+// would be the container's own loopback, and without those that a container has
+// no IPv6 for; or with the servers asked for.
+func resolvConf(host []byte, servers []string, ipv6 bool) []byte {
 	var b bytes.Buffer
 	for _, server := range servers {
 		fmt.Fprintf(&b, "nameserver %s\n", server)
@@ -68,7 +71,7 @@ func resolvConf(host []byte, servers []string) []byte {
 		fields := strings.Fields(lines.Text())
 		if len(fields) > 1 && fields[0] == "nameserver" {
 			addr, err := netip.ParseAddr(fields[1])
-			if len(servers) > 0 || err != nil || addr.IsLoopback() {
+			if len(servers) > 0 || err != nil || addr.IsLoopback() || addr.Is6() && !ipv6 {
 				continue
 			}
 			found = true

@@ -17,13 +17,13 @@ func TestHostsFile(t *testing.T) {
 	t.Parallel()
 	r := record()
 	r.Config.HostConfig.ExtraHosts = []string{"db:192.0.2.9", "six:2001:db8::1"}
-	got := string(hostsFile(r, netip.MustParseAddr("172.17.0.2")))
-	for _, line := range []string{"127.0.0.1\tlocalhost\n", "192.0.2.9\tdb\n", "2001:db8::1\tsix\n", "172.17.0.2\t0123456789ab\n"} {
+	got := string(hostsFile(r, []netip.Addr{netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00::2")}))
+	for _, line := range []string{"127.0.0.1\tlocalhost\n", "192.0.2.9\tdb\n", "2001:db8::1\tsix\n", "172.17.0.2\t0123456789ab\nfd00::2\t0123456789ab\n"} {
 		if !strings.Contains(got, line) {
 			t.Errorf("%q is not in\n%s", line, got)
 		}
 	}
-	if got := string(hostsFile(record(), netip.Addr{})); strings.Contains(got, "0123456789ab") {
+	if got := string(hostsFile(record(), nil)); strings.Contains(got, "0123456789ab") {
 		t.Errorf("without a network:\n%s", got)
 	}
 }
@@ -33,16 +33,19 @@ func TestResolvConf(t *testing.T) {
 	for _, test := range []struct {
 		host    string
 		servers []string
+		ipv6    bool
 		want    string
 	}{
-		{"search example.net\nnameserver 192.0.2.53\n", nil, "search example.net\nnameserver 192.0.2.53\n"},
-		{"nameserver 127.0.0.53\noptions edns0\n", nil, "options edns0\nnameserver 8.8.8.8\n"},
-		{"nameserver ::1\nnameserver 192.0.2.53\n", nil, "nameserver 192.0.2.53\n"},
-		{"nameserver 192.0.2.53\nsearch example.net\n", []string{"192.0.2.1"}, "nameserver 192.0.2.1\nsearch example.net\n"},
-		{"", nil, "nameserver 8.8.8.8\n"},
+		{"search example.net\nnameserver 192.0.2.53\n", nil, false, "search example.net\nnameserver 192.0.2.53\n"},
+		{"nameserver 127.0.0.53\noptions edns0\n", nil, false, "options edns0\nnameserver 8.8.8.8\n"},
+		{"nameserver ::1\nnameserver 192.0.2.53\n", nil, true, "nameserver 192.0.2.53\n"},
+		{"nameserver 2001:db8::53\nnameserver 192.0.2.53\n", nil, true, "nameserver 2001:db8::53\nnameserver 192.0.2.53\n"},
+		{"nameserver 2001:db8::53\nnameserver 192.0.2.53\n", nil, false, "nameserver 192.0.2.53\n"},
+		{"nameserver 192.0.2.53\nsearch example.net\n", []string{"192.0.2.1"}, false, "nameserver 192.0.2.1\nsearch example.net\n"},
+		{"", nil, false, "nameserver 8.8.8.8\n"},
 	} {
-		if got := string(resolvConf([]byte(test.host), test.servers)); got != test.want {
-			t.Errorf("%q, %v: %q, want %q", test.host, test.servers, got, test.want)
+		if got := string(resolvConf([]byte(test.host), test.servers, test.ipv6)); got != test.want {
+			t.Errorf("%q, %v, IPv6 %v: %q, want %q", test.host, test.servers, test.ipv6, got, test.want)
 		}
 	}
 }

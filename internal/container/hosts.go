@@ -7,27 +7,27 @@ import (
 	"os"
 )
 
-// setHostsLine gives names a line of their own in a hosts file: in the place of
-// the one that they had, else at the end. Without an address they have none.
-// Other lines stay as they are, those that somebody wrote in the container too.
-func setHostsLine(content []byte, names string, addr netip.Addr) []byte {
-	var line []byte
-	if addr.IsValid() {
-		line = fmt.Appendf(nil, "%s\t%s\n", addr, names)
+// setHostsLines gives names lines of their own in a hosts file, one per address:
+// in the place of those that they had, else at the end. Other lines stay as they
+// are, those that somebody wrote in the container too.
+func setHostsLines(content []byte, names string, addrs ...netip.Addr) []byte {
+	var lines []byte
+	for _, addr := range addrs {
+		lines = fmt.Appendf(lines, "%s\t%s\n", addr, names)
 	}
 	var out []byte
 	for old := range bytes.Lines(content) {
 		if _, had, ok := bytes.Cut(bytes.TrimRight(old, "\n"), []byte("\t")); ok && string(had) == names {
-			out = append(out, line...)
-			line = nil
+			out = append(out, lines...)
+			lines = nil
 			continue
 		}
 		out = append(out, old...)
 	}
-	if len(line) > 0 && len(out) > 0 && out[len(out)-1] != '\n' {
+	if len(lines) > 0 && len(out) > 0 && out[len(out)-1] != '\n' {
 		out = append(out, '\n')
 	}
-	return append(out, line...)
+	return append(out, lines...)
 }
 
 // editFile changes a small file in place, because containers have it bound. It

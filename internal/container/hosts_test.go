@@ -9,24 +9,27 @@ import (
 	"testing"
 )
 
-func TestSetHostsLine(t *testing.T) {
+func TestSetHostsLines(t *testing.T) {
 	t.Parallel()
-	addr := netip.MustParseAddr("172.17.0.9")
+	addr := []netip.Addr{netip.MustParseAddr("172.17.0.9")}
+	both := append(addr, netip.MustParseAddr("fd00::9"))
 	for _, test := range []struct {
 		name, before, after string
-		addr                netip.Addr
+		addrs               []netip.Addr
 	}{
 		{"new", "1.1.1.1\ta\n", "1.1.1.1\ta\n172.17.0.9\tdb x db00\n", addr},
 		{"first", "", "172.17.0.9\tdb x db00\n", addr},
 		{"in its place", "1.1.1.1\tdb x db00\n1.1.1.1\ta\n", "172.17.0.9\tdb x db00\n1.1.1.1\ta\n", addr},
 		{"twice", "1.1.1.1\tdb x db00\n2.2.2.2\tdb x db00\n", "172.17.0.9\tdb x db00\n", addr},
-		{"gone", "1.1.1.1\tdb x db00\n1.1.1.1\ta\n", "1.1.1.1\ta\n", netip.Addr{}},
-		{"no address", "1.1.1.1\ta\n", "1.1.1.1\ta\n", netip.Addr{}},
-		{"others' lines stay", "# db x db00\n1.1.1.1 db x db00\n1.1.1.1\tdb x\n", "# db x db00\n1.1.1.1 db x db00\n1.1.1.1\tdb x\n", netip.Addr{}},
+		{"gone", "1.1.1.1\tdb x db00\n1.1.1.1\ta\n", "1.1.1.1\ta\n", nil},
+		{"no address", "1.1.1.1\ta\n", "1.1.1.1\ta\n", nil},
+		{"others' lines stay", "# db x db00\n1.1.1.1 db x db00\n1.1.1.1\tdb x\n", "# db x db00\n1.1.1.1 db x db00\n1.1.1.1\tdb x\n", nil},
+		{"both families", "1.1.1.1\tdb x db00\n1.1.1.1\ta\n", "172.17.0.9\tdb x db00\nfd00::9\tdb x db00\n1.1.1.1\ta\n", both},
+		{"one family less", "1.1.1.1\tdb x db00\nfd00::1\tdb x db00\n1.1.1.1\ta\n", "172.17.0.9\tdb x db00\n1.1.1.1\ta\n", addr},
 		{"no newline at the end", "1.1.1.1\ta", "1.1.1.1\ta\n172.17.0.9\tdb x db00\n", addr},
 		{"the last line, unfinished", "1.1.1.1\tdb x db00", "172.17.0.9\tdb x db00\n", addr},
 	} {
-		if got := string(setHostsLine([]byte(test.before), "db x db00", test.addr)); got != test.after {
+		if got := string(setHostsLines([]byte(test.before), "db x db00", test.addrs...)); got != test.after {
 			t.Errorf("%s: %q, want %q", test.name, got, test.after)
 		}
 	}

@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -114,6 +115,8 @@ func (m *Manager) networkSettings(r Record, network engine.Network) api.NetworkS
 		s := settings.Networks[network.Name]
 		settings.EndpointID, settings.Gateway, settings.MacAddress = s.EndpointID, s.Gateway, s.MacAddress
 		settings.IPAddress, settings.IPPrefixLen = s.IPAddress, s.IPPrefixLen
+		settings.IPv6Gateway = s.IPv6Gateway
+		settings.GlobalIPv6Address, settings.GlobalIPv6PrefixLen = s.GlobalIPv6Address, s.GlobalIPv6PrefixLen
 	}
 	return settings
 }
@@ -128,8 +131,8 @@ func (m *Manager) sandboxKey(r Record, network engine.Network) string {
 
 func (m *Manager) endpointSettings(r Record, network engine.Network, endpoint engine.Endpoint) *api.EndpointSettings {
 	settings := &api.EndpointSettings{NetworkID: network.ID, Links: m.privateAliases(r, network)}
-	if r.Requested.IsValid() {
-		settings.IPAMConfig = &api.EndpointIPAMConfig{IPv4Address: r.Requested.String()}
+	if r.Requested.IsValid() || r.Requested6.IsValid() {
+		settings.IPAMConfig = &api.EndpointIPAMConfig{IPv4Address: text(r.Requested), IPv6Address: text(r.Requested6)}
 	}
 	if endpoint.ID == "" {
 		return settings
@@ -142,7 +145,20 @@ func (m *Manager) endpointSettings(r Record, network engine.Network, endpoint en
 	settings.IPAddress = endpoint.Address.String()
 	settings.IPPrefixLen = network.Subnet.Bits()
 	settings.MacAddress = endpoint.MAC.String()
+	if network.HasIPv6() {
+		settings.IPv6Gateway = network.Gateway6.String()
+		settings.GlobalIPv6Address = endpoint.Address6.String()
+		settings.GlobalIPv6PrefixLen = network.Subnet6.Bits()
+	}
 	return settings
+}
+
+// text is an address as Docker writes it: a zero one as "".
+func text(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return ""
+	}
+	return addr.String()
 }
 
 // PortMap returns ports in Docker's shape, a range port by port.
@@ -153,7 +169,7 @@ func PortMap(ports []engine.PublishedPort) api.PortMap {
 		for target := int(p.Target); target <= int(last); target++ {
 			key := fmt.Sprintf("%d/%s", target, portspec.ProtocolName(p.Protocol))
 			bindings[key] = append(bindings[key], api.PortBinding{
-				HostIP:   p.HostAddr.String(),
+				HostIP:   text(p.HostAddr),
 				HostPort: hostPort(p, target-int(p.Target)),
 			})
 		}

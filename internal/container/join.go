@@ -45,6 +45,7 @@ func refuseOwnNetworking(config api.CreateContainer) error {
 		{len(h.ExtraHosts) > 0, "conflicting options: custom host-to-IP mapping and the network mode"},
 		{len(h.Publish) > 0, "conflicting options: port publishing and the container type network mode"},
 		{config.IPAddress != "", "conflicting options: --ip and the network mode: user specified IP address is supported on user defined networks only"},
+		{config.IPv6Address != "", "conflicting options: --ip6 and the network mode: user specified IP address is supported on user defined networks only"},
 		{len(config.Aliases) > 0, "conflicting options: --network-alias and the network mode: network-scoped alias is supported only for containers in user defined networks"},
 	} {
 		if conflict.asked {

@@ -3,7 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -126,7 +125,7 @@ func (m *Manager) refreshHosts(r Record) error {
 	return m.editHosts(r, func(content []byte) []byte {
 		for _, link := range r.Links {
 			if target := m.record(link.Target); target != nil {
-				content = setHostsLine(content, hostsNames(*target, link), m.EndpointOf(*target).Address)
+				content = setHostsLines(content, hostsNames(*target, link), m.EndpointOf(*target).Addresses()...)
 			}
 		}
 		return content
@@ -142,7 +141,7 @@ func (m *Manager) unlink(removed Record) error {
 				continue
 			}
 			errs = append(errs, m.editHosts(r, func(content []byte) []byte {
-				return setHostsLine(content, hostsNames(removed, link), netip.Addr{})
+				return setHostsLines(content, hostsNames(removed, link))
 			}))
 		}
 	}

@@ -50,7 +50,7 @@ func (m *Manager) buildSandbox(ctx context.Context, r Record) (endpointID string
 			return "", err
 		}
 	}
-	if err := writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Address, named(network)); err != nil {
+	if err := writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Addresses(), network); err != nil {
 		return "", err
 	}
 	return endpoint.ID, m.serveNames(r, network)
@@ -91,6 +91,7 @@ func (m *Manager) endpointRequest(r Record, network engine.Network) engine.Endpo
 		Sandbox:   m.Dirs.Sandbox(r.ID),
 		Device:    "eth0",
 		Address:   r.Requested,
+		Address6:  r.Requested6,
 		Ports:     r.Ports,
 	}
 	if named(network) {

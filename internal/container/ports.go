@@ -29,7 +29,7 @@ func (m *Manager) Unpublish(ctx context.Context, ref string, specs []string) ([]
 	return m.changePorts(ref, specs, func(r *Record, ports []engine.PublishedPort) (withdrawn []engine.PublishedPort, err error) {
 		if endpoint := m.EndpointOf(*r); endpoint.ID != "" {
 			withdrawn, err = m.Engine.Unpublish(ctx, endpoint.ID, ports)
-			r.Ports = engine.Forget(r.Ports, withdrawn)
+			r.Ports = engine.Forget(r.Ports, withdrawn, m.EndpointOf(*r).Ports)
 		} else {
 			r.Ports, withdrawn, err = engine.Withdraw(r.Name, r.Ports, ports)
 		}

@@ -36,8 +36,10 @@ type Record struct {
 	NetworkID string
 	Sandbox   string // ID of the container whose sandbox it is in: its own, unless it joined another's
 	Links     []Link
-	Requested netip.Addr             // the address asked for; zero for any
-	Ports     []engine.PublishedPort // wanted with a start; those in force are the endpoint's
+	// Requested and Requested6 are the addresses asked for; zero for any.
+	Requested, Requested6 netip.Addr
+
+	Ports []engine.PublishedPort // wanted with a start; those in force are the endpoint's
 
 	State      State
 	Pid        int // in the host's PID namespace, while it runs

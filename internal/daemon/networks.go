@@ -11,14 +11,13 @@ import (
 
 func (b *backend) CreateNetwork(ctx context.Context, body api.CreateNetwork) (api.CreateNetworkResponse, error) {
 	req := engine.NetworkRequest{
-		Name: body.Name, Driver: body.Driver, Internal: body.Internal, AliasMode: body.AliasMode, Labels: body.Labels, Options: body.Options,
+		Name: body.Name, Driver: body.Driver, IPv6: body.EnableIPv6, Internal: body.Internal, AliasMode: body.AliasMode,
+		Labels: body.Labels, Options: body.Options,
 	}
-	switch len(body.IPAM.Config) {
-	case 0:
-	case 1:
-		req.Subnet, req.Gateway = body.IPAM.Config[0].Subnet, body.IPAM.Config[0].Gateway
-	default:
-		return api.CreateNetworkResponse{}, apierr.BadParameter("a network has one subnet, and %d are given", len(body.IPAM.Config))
+	for _, c := range body.IPAM.Config {
+		if err := req.AddSubnet(c.Subnet, c.Gateway); err != nil {
+			return api.CreateNetworkResponse{}, err
+		}
 	}
 	network, err := b.engine.CreateNetwork(ctx, req)
 	return api.CreateNetworkResponse{ID: network.ID}, err
@@ -62,6 +61,7 @@ func (b *backend) network(n engine.Network) api.Network {
 		Created:    n.Created,
 		Scope:      "local",
 		Driver:     n.Driver,
+		EnableIPv6: n.HasIPv6(),
 		IPAM:       api.IPAM{Driver: "default", Config: []api.IPAMConfig{}},
 		Internal:   n.Internal,
 		AliasMode:  string(n.AliasMode),
@@ -73,6 +73,9 @@ func (b *backend) network(n engine.Network) api.Network {
 		return out
 	}
 	out.IPAM.Config = append(out.IPAM.Config, api.IPAMConfig{Subnet: n.Subnet.String(), Gateway: n.Gateway.String()})
+	if n.HasIPv6() {
+		out.IPAM.Config = append(out.IPAM.Config, api.IPAMConfig{Subnet: n.Subnet6.String(), Gateway: n.Gateway6.String()})
+	}
 	byEndpoint := map[string]string{}
 	for _, r := range b.containers.List() {
 		byEndpoint[b.containers.EndpointOf(r).ID] = r.ID // of those who share one, the first that was created
@@ -82,12 +85,20 @@ func (b *backend) network(n engine.Network) api.Network {
 		if id == "" {
 			id = "ep-" + ep.ID // as Docker names an endpoint that no container has
 		}
-		out.Containers[id] = api.NetworkContainer{
-			Name:        ep.Owner,
-			EndpointID:  ep.ID,
-			MacAddress:  ep.MAC.String(),
-			IPv4Address: netip.PrefixFrom(ep.Address, n.Subnet.Bits()).String(),
-		}
+		out.Containers[id] = networkContainer(n, ep)
+	}
+	return out
+}
+
+func networkContainer(n engine.Network, ep engine.Endpoint) api.NetworkContainer {
+	out := api.NetworkContainer{
+		Name:        ep.Owner,
+		EndpointID:  ep.ID,
+		MacAddress:  ep.MAC.String(),
+		IPv4Address: netip.PrefixFrom(ep.Address, n.Subnet.Bits()).String(),
+	}
+	if n.HasIPv6() {
+		out.IPv6Address = netip.PrefixFrom(ep.Address6, n.Subnet6.Bits()).String()
 	}
 	return out
 }

@@ -17,6 +17,12 @@ import (
 	"github.com/sluice-net/sluice/maps"
 )
 
+// The source or destination of a rule that is for all.
+const (
+	everywhere4 = "0.0.0.0/0"
+	everywhere6 = "::/0"
+)
+
 // NAT returns the rules as iptables' nat table would list them.
 func (b *backend) NAT(context.Context) ([]api.NATRule, error) {
 	views, err := b.engine.Rules()
@@ -31,8 +37,8 @@ func (b *backend) NAT(context.Context) ([]api.NATRule, error) {
 			TotalPackets: v.Counters.Packets,
 			TotalBytes:   v.Counters.Bytes,
 			Network:      v.Network.Name,
-			Source:       "0.0.0.0/0",
-			Destination:  "0.0.0.0/0",
+			Source:       everywhere4,
+			Destination:  everywhere4,
 		}
 		switch v.Kind {
 		case maps.RuleMasquerade:
@@ -49,28 +55,44 @@ func (b *backend) NAT(context.Context) ([]api.NATRule, error) {
 
 func fillMasquerade(rule *api.NATRule, v engine.RuleView) {
 	rule.Kind, rule.Protocol = "masquerade", "all"
-	rule.Source, rule.Destination = v.Network.Subnet.String(), "!"+v.Network.Subnet.String()
+	var source, destination []string
+	for _, subnet := range v.Network.Subnets() {
+		source, destination = append(source, subnet.String()), append(destination, "!"+subnet.String())
+	}
+	rule.Source, rule.Destination = strings.Join(source, ","), strings.Join(destination, ",")
 	rule.To = "uplink"
 }
 
 func fillAlias(rule *api.NATRule, v engine.RuleView) {
 	rule.Kind, rule.Protocol, rule.Container = "alias", "all", v.Alias.Name
-	rule.Destination = netip.PrefixFrom(v.Alias.Address, v.Alias.Address.BitLen()).String()
-	var members []string
-	for _, m := range v.Members {
-		members = append(members, m.Address.String())
+	var vips, members []string
+	for _, addr := range v.Alias.Addresses() {
+		vips = append(vips, netip.PrefixFrom(addr, addr.BitLen()).String())
 	}
-	rule.To = strings.Join(members, ",")
+	for _, m := range v.Members {
+		for _, addr := range m.Addresses() {
+			members = append(members, addr.String())
+		}
+	}
+	if len(vips) > 1 {
+		rule.Source += "," + everywhere6
+	}
+	rule.Destination, rule.To = strings.Join(vips, ","), strings.Join(members, ",")
 }
 
 func fillPublished(rule *api.NATRule, v engine.RuleView) {
 	p := v.Port
 	rule.Kind, rule.Protocol, rule.Container = "publish", portspec.ProtocolName(p.Protocol), v.Endpoint.Owner
+	target := v.Endpoint.Address.String()
+	if p.HostAddr.Is6() {
+		target = "[" + v.Endpoint.Address6.String() + "]"
+		rule.Source, rule.Destination = everywhere6, everywhere6
+	}
 	if !p.HostAddr.IsUnspecified() {
-		rule.Destination = netip.PrefixFrom(p.HostAddr, 32).String()
+		rule.Destination = netip.PrefixFrom(p.HostAddr, p.HostAddr.BitLen()).String()
 	}
 	rule.Ports = portspec.Span(p.First, p.Last)
-	rule.To = fmt.Sprintf("%s:%s", v.Endpoint.Address, portspec.Span(p.Target, p.Target+(p.Last-p.First)))
+	rule.To = fmt.Sprintf("%s:%s", target, portspec.Span(p.Target, p.Target+(p.Last-p.First)))
 }
 
 func (b *backend) Info(context.Context) (api.Info, error) {

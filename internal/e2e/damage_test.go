@@ -30,7 +30,7 @@ type damage struct {
 
 // damages are single faults, against the host of newDamagedHost.
 func damages() []damage {
-	all := slices.Concat(deviceDamages(), sysctlDamages(), programDamages())
+	all := slices.Concat(deviceDamages(), ipv6Damages(), sysctlDamages(), programDamages())
 	for _, name := range controlMaps {
 		all = append(all,
 			damage{name: "map " + name + " emptied", do: func(l *lab.Lab) error { return emptyMap(l, name) }},
@@ -43,6 +43,7 @@ func damages() []damage {
 var controlMaps = []string{
 	"devices", "endpoints", "endpoints4", "networks", "subnets4", "rules", "ports_tcp", "ports_udp",
 	"host_addrs4", "uplinks", "vips4",
+	"endpoints6", "subnets6", "host_addrs6", "vips6",
 }
 
 func deviceDamages() []damage {
@@ -129,6 +130,69 @@ func vethOf(l *lab.Lab, name string) string {
 	return ""
 }
 
+// bridgeOf is the bridge device of a network.
+func bridgeOf(l *lab.Lab, network string) string {
+	l.Helper()
+	in, err := readIntent(l)
+	if err != nil {
+		l.Fatal(err)
+	}
+	for _, n := range in.networks {
+		if n.value.Name == network {
+			return n.value.Bridge
+		}
+	}
+	l.Fatalf("there is no network %s", network)
+	return ""
+}
+
+// ipv6Damages are done to the IPv6 of custombridge and of net01 in it.
+func ipv6Damages() []damage {
+	dropGlobal := func(name string) error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		for _, a := range addrs {
+			if !a.IP.IsLinkLocalUnicast() {
+				err = errors.Join(err, netlink.AddrDel(link, &a))
+			}
+		}
+		return err
+	}
+	return []damage{
+		{name: "bridge's IPv6 address removed", seen: true, do: func(l *lab.Lab) error {
+			bridge := bridgeOf(l, "custombridge")
+			return l.Host.Do(func() error { return dropGlobal(bridge) })
+		}},
+		{name: "bridge's IPv6 neighbours removed", do: func(l *lab.Lab) error {
+			bridge := bridgeOf(l, "custombridge")
+			return l.Host.Do(func() error {
+				link, err := netlink.LinkByName(bridge)
+				if err != nil {
+					return err
+				}
+				found, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_V6)
+				for _, n := range found {
+					if n.State == netlink.NUD_PERMANENT {
+						err = errors.Join(err, netlink.NeighDel(&n))
+					}
+				}
+				return err
+			})
+		}},
+		{name: "container's IPv6 address removed", do: func(l *lab.Lab) error {
+			return netdev.InNamespace(sandboxOf(l, "net01"), func() error { return dropGlobal("eth0") })
+		}},
+		{name: "container's IPv6 switched off", do: func(l *lab.Lab) error {
+			return netdev.InNamespace(sandboxOf(l, "net01"), func() error {
+				return os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0)
+			})
+		}},
+	}
+}
+
 func sandboxOf(l *lab.Lab, name string) string {
 	l.Helper()
 	in, err := readIntent(l)
@@ -147,7 +211,7 @@ func sandboxOf(l *lab.Lab, name string) string {
 func sysctlDamages() []damage {
 	write := func(seen bool, path, value string) damage {
 		return damage{name: path + " is " + value, seen: seen, do: func(l *lab.Lab) error {
-			device := strings.Replace(path, "VETH", vethOf(l, "net00"), 1)
+			device := strings.NewReplacer("VETH", vethOf(l, "net00"), "BRIDGE", bridgeOf(l, "custombridge")).Replace(path)
 			return l.Host.Do(func() error { return os.WriteFile("/proc/sys/net/"+device, []byte(value), 0) })
 		}}
 	}
@@ -161,6 +225,12 @@ func sysctlDamages() []damage {
 		write(false, "ipv6/conf/sluice0/disable_ipv6", "0"),
 		write(false, "ipv6/conf/VETH/disable_ipv6", "0"),
 		write(false, "ipv4/conf/all/rp_filter", "1"),
+		write(true, "ipv6/conf/all/forwarding", "1"),
+		write(true, "ipv6/conf/all/forwarding", "0"), // was 1
+		write(true, "ipv6/conf/sluice-fib/forwarding", "0"),
+		write(true, "ipv6/conf/BRIDGE/forwarding", "1"),
+		write(false, "ipv6/conf/BRIDGE/accept_ra", "2"),
+		write(true, "ipv6/conf/BRIDGE/disable_ipv6", "1"), // and its addresses are gone
 	}
 }
 

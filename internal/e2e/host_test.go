@@ -15,7 +15,7 @@ import (
 // busyHost is a host with every kind of thing that sluice makes.
 func busyHost(l *lab.Lab) {
 	l.Helper()
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
+	l.OK("network", "create", "--ipv6", "--subnet=172.20.0.0/16", "custombridge")
 	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80", "-p", "127.0.0.1:9000-9010:9000-9010/udp")
 	l.OK("run", "-d", "--name=net01", "--network=custombridge", "-p", "8081:80")
 	l.OK("run", "-d", "--name=test00", "--net=host")

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +20,7 @@ import (
 func (c *checker) devices() {
 	want := map[string]bool{netdev.LendingDevice: true}
 	c.sysctl("ipv4", netdev.LendingDevice, "forwarding", "1")
+	c.sysctl("ipv6", netdev.LendingDevice, "forwarding", "1")
 	for _, n := range c.networks {
 		if n.value.Driver == engine.DriverBridge {
 			want[n.value.Bridge] = true
@@ -66,10 +67,21 @@ func (c *checker) bridge(n engine.Network) {
 	if mac := netdev.MACFor(n.Gateway); l.Attrs().HardwareAddr.String() != mac.String() {
 		c.complain("%s has the address %s, and should have %s", n.Bridge, l.Attrs().HardwareAddr, mac)
 	}
-	c.address(n.Bridge, l, fmt.Sprintf("%s/%d", n.Gateway, n.Subnet.Bits()))
+	c.ownAddresses(n.Bridge, l, n, n.Gateway, n.Gateway6)
 	c.sysctl("ipv4", n.Bridge, "forwarding", "0")
 	c.sysctl("ipv4", n.Bridge, "route_localnet", "1")
-	c.sysctl("ipv6", n.Bridge, "disable_ipv6", "1")
+	c.sysctl("ipv6", n.Bridge, "forwarding", "0")
+	c.ipv6(n.Bridge, n.HasIPv6())
+}
+
+// ipv6 checks the settings of a device, the calling thread's, that has IPv6 or not.
+func (c *checker) ipv6(device string, enabled bool) {
+	if !enabled {
+		c.sysctl("ipv6", device, "disable_ipv6", "1")
+		return
+	}
+	c.sysctl("ipv6", device, "disable_ipv6", "0")
+	c.sysctl("ipv6", device, "accept_ra", "0")
 }
 
 func (c *checker) veth(ep engine.Endpoint) {
@@ -88,20 +100,27 @@ func (c *checker) veth(ep engine.Endpoint) {
 	c.must(netdev.InNamespace(ep.Sandbox, func() error {
 		inner := c.up(ep.Device)
 		if inner != nil {
-			c.address(ep.Owner+"'s "+ep.Device, inner, fmt.Sprintf("%s/%d", ep.Address, n.Subnet.Bits()))
+			c.ownAddresses(ep.Owner+"'s "+ep.Device, inner, n, ep.Address, ep.Address6)
+			c.ipv6(ep.Device, n.HasIPv6())
 		}
 		return nil
 	}))
 }
 
-func (c *checker) address(what string, l netlink.Link, want string) {
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_V4)
+// ownAddresses checks those of a device of a network, but for link-local ones.
+func (c *checker) ownAddresses(what string, l netlink.Link, n engine.Network, addr, addr6 netip.Addr) {
+	found, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 	c.must(err)
-	got := map[string]bool{}
-	for _, a := range addrs {
-		got[a.IPNet.String()] = true
+	got, want := map[string]bool{}, map[string]bool{netip.PrefixFrom(addr, n.Subnet.Bits()).String(): true}
+	for _, a := range found {
+		if !a.IP.IsLinkLocalUnicast() {
+			got[a.IPNet.String()] = true
+		}
 	}
-	same(c, "addresses of "+what, got, map[string]bool{want: true})
+	if n.HasIPv6() {
+		want[netip.PrefixFrom(addr6, n.Subnet6.Bits()).String()] = true
+	}
+	same(c, "addresses of "+what, got, want)
 }
 
 func (c *checker) sysctl(family, device, name, want string) {
@@ -116,7 +135,7 @@ func (c *checker) neighbours() {
 	got, want := map[string]bool{}, map[string]bool{}
 	for _, n := range c.networks {
 		if l, err := netlink.LinkByName(n.value.Bridge); err == nil {
-			found, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
+			found, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
 			c.must(err)
 			for _, neigh := range found {
 				if neigh.State == netlink.NUD_PERMANENT {
@@ -126,10 +145,14 @@ func (c *checker) neighbours() {
 		}
 	}
 	for _, ep := range c.endpoints {
-		want[ep.value.Address.String()] = true
+		for _, addr := range ep.value.Addresses() {
+			want[addr.String()] = true
+		}
 	}
 	for _, a := range c.aliases {
-		want[a.Address.String()] = true
+		for _, addr := range a.Addresses() {
+			want[addr.String()] = true
+		}
 	}
 	same(c, "neighbours", got, want)
 }
@@ -178,8 +201,8 @@ func (c *checker) attachments() {
 			c.complain("%s is attached to nothing of ours", name)
 		}
 	}
-	if sockets != 9 {
-		c.complain("%d socket programs are attached, and 9 should be", sockets)
+	if sockets != 10 {
+		c.complain("%d socket programs are attached, and 10 should be", sockets)
 	}
 	same(c, "programs", got, want)
 }

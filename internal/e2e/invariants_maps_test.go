@@ -72,6 +72,20 @@ func raw4(addr netip.Addr) uint32 {
 	return binary.NativeEndian.Uint32(b[:])
 }
 
+// raw6 is likewise an IPv6 address; :: of a zero one.
+func raw6(addr netip.Addr) (raw datapath.Addr6) {
+	if addr.IsValid() {
+		raw.Bytes = addr.As16()
+	}
+	return raw
+}
+
+// mask6 is a prefix's netmask.
+func mask6(p netip.Prefix) datapath.Addr6 {
+	ones := netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+	return raw6(netip.PrefixFrom(ones, p.Bits()).Masked().Addr())
+}
+
 // mapEntries checks that every entry follows from the intent, and that every
 // intent has its entries. Generations are the kernel's own.
 func (c *checker) mapEntries() {
@@ -97,7 +111,8 @@ func (c *checker) ifindexes() map[string]uint32 {
 }
 
 func (c *checker) networkEntries(ifindex map[string]uint32) {
-	networks, subnets := map[uint32]datapath.Network{}, map[datapath.SubnetKey4]uint32{}
+	networks := map[uint32]datapath.Network{}
+	subnets, subnets6 := map[datapath.SubnetKey4]uint32{}, map[datapath.SubnetKey6]uint32{}
 	for _, in := range c.networks {
 		n := in.value
 		if n.Driver != engine.DriverBridge {
@@ -113,20 +128,27 @@ func (c *checker) networkEntries(ifindex map[string]uint32) {
 		var mask [4]byte
 		binary.BigEndian.PutUint32(mask[:], ^uint32(0)<<(32-n.Subnet.Bits()))
 		value.Mask4 = binary.NativeEndian.Uint32(mask[:])
+		if n.HasIPv6() {
+			value.Subnet6, value.Mask6, value.Gateway6 = raw6(n.Subnet6.Addr()), mask6(n.Subnet6), raw6(n.Gateway6)
+			subnets6[datapath.SubnetKey6{PrefixLen: uint32(n.Subnet6.Bits()), Addr: value.Subnet6}] = uint32(n.Index)
+		}
 		networks[uint32(n.Index)] = value
 		subnets[datapath.SubnetKey4{PrefixLen: uint32(n.Subnet.Bits()), Addr: value.Subnet4}] = uint32(n.Index)
 	}
 	same(c, "map networks", dump[uint32, datapath.Network](c, "networks"), networks)
 	same(c, "map subnets4", dump[datapath.SubnetKey4, uint32](c, "subnets4"), subnets)
+	same(c, "map subnets6", dump[datapath.SubnetKey6, uint32](c, "subnets6"), subnets6)
 }
 
 func (c *checker) endpointEntries(ifindex map[string]uint32) {
-	endpoints, devices, addresses := map[uint32]datapath.Endpoint{}, map[uint32]uint32{}, map[uint32]uint32{}
+	endpoints, devices := map[uint32]datapath.Endpoint{}, map[uint32]uint32{}
+	addresses, addresses6 := map[uint32]uint32{}, map[datapath.Addr6]uint32{}
 	for _, in := range c.endpoints {
 		ep, n := in.value, c.networks[in.value.NetworkID].value
 		value := datapath.Endpoint{
 			Ifindex: ifindex[ep.HostDevice],
 			Addr4:   raw4(ep.Address),
+			Addr6:   raw6(ep.Address6),
 			Mac:     [6]byte(netdev.MACFor(ep.Address)),
 			Network: n.Index,
 			Flags:   datapath.EndpointReady,
@@ -137,6 +159,9 @@ func (c *checker) endpointEntries(ifindex map[string]uint32) {
 		endpoints[ep.Index] = value
 		devices[value.Ifindex] = ep.Index
 		addresses[value.Addr4] = ep.Index
+		if n.HasIPv6() {
+			addresses6[value.Addr6] = ep.Index
+		}
 	}
 	got := dump[uint32, datapath.Endpoint](c, "endpoints")
 	for i, value := range got {
@@ -148,10 +173,11 @@ func (c *checker) endpointEntries(ifindex map[string]uint32) {
 	same(c, "map endpoints", got, endpoints)
 	same(c, "map devices", dump[uint32, uint32](c, "devices"), devices)
 	same(c, "map endpoints4", dump[uint32, uint32](c, "endpoints4"), addresses)
+	same(c, "map endpoints6", dump[datapath.Addr6, uint32](c, "endpoints6"), addresses6)
 }
 
 func (c *checker) aliasEntries() {
-	want := map[uint32]datapath.Vip{}
+	want, want6 := map[uint32]datapath.Vip{}, map[datapath.Addr6]datapath.Vip{}
 	for _, a := range c.aliases {
 		value := datapath.Vip{Alias: a.Index, Rule: a.Rule, Network: c.networks[a.NetworkID].value.Index}
 		for _, member := range c.members(a) {
@@ -159,8 +185,12 @@ func (c *checker) aliasEntries() {
 			value.Count++
 		}
 		want[raw4(a.Address)] = value
+		if a.Address6.IsValid() {
+			want6[raw6(a.Address6)] = value
+		}
 	}
 	same(c, "map vips4", dump[uint32, datapath.Vip](c, "vips4"), want)
+	same(c, "map vips6", dump[datapath.Addr6, datapath.Vip](c, "vips6"), want6)
 }
 
 // members returns the indexes of an alias's members, by address.
@@ -184,7 +214,9 @@ func (c *checker) members(a engine.Alias) []uint32 {
 func (c *checker) ruleEntries() {
 	rules := map[uint32]datapath.Rule{}
 	rule := func(index uint32, r datapath.Rule) {
-		r.Family = unix.AF_INET
+		if r.Family == 0 {
+			r.Family = unix.AF_INET
+		}
 		rules[index] = r
 	}
 	for _, n := range c.networks {
@@ -197,10 +229,15 @@ func (c *checker) ruleEntries() {
 	}
 	for _, ep := range c.endpoints {
 		for _, p := range ep.value.Ports {
-			rule(p.Rule, datapath.Rule{
-				Kind: datapath.RulePublish, Protocol: p.Protocol, Endpoint: ep.value.Index,
-				Addr4: raw4(p.HostAddr), First: p.First, Last: p.Last, Target: p.Target,
-			})
+			r := datapath.Rule{
+				Kind: datapath.RulePublish, Protocol: p.Protocol, Endpoint: ep.value.Index, First: p.First, Last: p.Last, Target: p.Target,
+			}
+			if p.HostAddr.Is4() {
+				r.Addr4 = raw4(p.HostAddr)
+			} else {
+				r.Family, r.Addr6 = unix.AF_INET6, raw6(p.HostAddr)
+			}
+			rule(p.Rule, r)
 		}
 	}
 	got := dump[uint32, datapath.Rule](c, "rules")
@@ -250,22 +287,24 @@ func (c *checker) portEntries(name string, protocol uint8, rules map[uint32]data
 }
 
 func (c *checker) hostEntries(ifindex map[string]uint32) {
-	want := map[uint32]datapath.HostAddr{}
-	c.must(c.Host.Do(func() error {
-		addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-		for _, a := range addrs {
-			if addr, ok := netip.AddrFromSlice(a.IP.To4()); ok && !addr.IsLoopback() {
-				want[raw4(addr)] = datapath.HostAddr{}
-			}
+	want, want6 := map[uint32]datapath.HostAddr{}, map[datapath.Addr6]datapath.HostAddr{}
+	for _, addr := range c.hostAddrs() {
+		if addr.Is4() {
+			want[raw4(addr)] = datapath.HostAddr{}
+		} else {
+			want6[raw6(addr)] = datapath.HostAddr{}
 		}
-		return err
-	}))
+	}
 	for _, n := range c.networks {
 		if n.value.Driver == engine.DriverBridge {
 			want[raw4(n.value.Gateway)] = datapath.HostAddr{Network: n.value.Index}
 		}
+		if n.value.HasIPv6() {
+			want6[raw6(n.value.Gateway6)] = datapath.HostAddr{Network: n.value.Index}
+		}
 	}
 	same(c, "map host_addrs4", dump[uint32, datapath.HostAddr](c, "host_addrs4"), want)
+	same(c, "map host_addrs6", dump[datapath.Addr6, datapath.HostAddr](c, "host_addrs6"), want6)
 	devices := map[uint32]bool{}
 	for device := range dump[uint32, datapath.Uplink](c, "uplinks") {
 		devices[device] = true
@@ -275,4 +314,20 @@ func (c *checker) hostEntries(ifindex map[string]uint32) {
 		uplinks[ifindex[name]] = true
 	}
 	same(c, "map uplinks", devices, uplinks)
+}
+
+// hostAddrs are those of the host's devices, but for the loopback's and those that
+// duplicate address detection has not passed.
+func (c *checker) hostAddrs() (addrs []netip.Addr) {
+	c.must(c.Host.Do(func() error {
+		found, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		for _, a := range found {
+			addr, ok := netip.AddrFromSlice(a.IP)
+			if ok && !addr.IsLoopback() && a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+				addrs = append(addrs, addr.Unmap())
+			}
+		}
+		return err
+	}))
+	return addrs
 }

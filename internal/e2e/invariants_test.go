@@ -86,12 +86,15 @@ func (c *checker) records() {
 		}
 		taken[key] = who
 	}
-	addresses := len(c.aliases) + len(c.endpoints)
+	addresses := 0
 	for id, n := range c.networks {
 		if n.value.Driver != engine.DriverBridge {
 			continue
 		}
 		addresses += 3
+		if n.value.HasIPv6() {
+			addresses += 2
+		}
 		if !n.ready {
 			c.complain("network %s is half made", n.value.Name)
 		}
@@ -101,6 +104,7 @@ func (c *checker) records() {
 		}
 	}
 	for id, ep := range c.endpoints {
+		addresses += len(ep.value.Addresses())
 		if !ep.ready {
 			c.complain("the endpoint of %s is half made", ep.value.Owner)
 		}
@@ -113,6 +117,7 @@ func (c *checker) records() {
 		}
 	}
 	for key, a := range c.aliases {
+		addresses += len(a.Addresses())
 		take("alias", a.Index, key)
 		take("rule", a.Rule, key)
 	}

@@ -25,7 +25,7 @@ type hostState map[string]string
 func stateOf(l *lab.Lab) hostState {
 	l.Helper()
 	l.Host.Eventually("the kernel has finished the devices' addresses", func() error {
-		if got := l.Host.Output("ip", "-6", "addr", "show", "dev", "eth0"); !strings.Contains(got, "inet6") || strings.Contains(got, "tentative") {
+		if got := l.Host.Output("ip", "-6", "addr", "show", "dev", "eth0"); !strings.Contains(got, "fe80:") || strings.Contains(got, "tentative") {
 			return errors.New(got)
 		}
 		return nil

@@ -8,18 +8,24 @@ import (
 	"strings"
 
 	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/netdev"
 	"github.com/sluice-net/sluice/maps"
 )
 
-// Alias is a name that endpoints of a network share, and the address behind
-// which they take connections in turn. It is there while an endpoint has it.
+// Alias is a name that endpoints of a network share, and the address, or one per
+// family, behind which they take connections in turn. It is there while an
+// endpoint has it.
 type Alias struct {
 	NetworkID string
 	Name      string     // in lower case
 	Address   netip.Addr // of the network's subnet; no device has it
+	Address6  netip.Addr // likewise; zero in a network without IPv6
 	Index     uint32     // its number in the datapath, from 1
 	Rule      uint32     // index of the rule that counts it
 }
+
+// Addresses returns the alias's addresses, that of IPv4 first.
+func (a Alias) Addresses() []netip.Addr { return valid(a.Address, a.Address6) }
 
 // AliasMode is what the aliases of a network resolve to.
 type AliasMode string
@@ -42,12 +48,12 @@ func parseAliasMode(mode string) (AliasMode, error) {
 	return "", apierr.BadParameter("alias mode %q is neither %s nor %s", mode, AliasVIP, AliasDNSRR)
 }
 
-// AliasAddress returns the address behind which the members of an alias take
-// turns. There is none when the network's aliases have no addresses or nobody
+// AliasAddresses returns the addresses behind which the members of an alias take
+// turns. There are none when the network's aliases have no addresses or nobody
 // has this one. Case does not matter, as in DNS.
-func (e *Engine) AliasAddress(networkID, name string) (netip.Addr, bool) {
-	a, ok := e.registry.findAlias(networkID, name)
-	return a.Address, ok
+func (e *Engine) AliasAddresses(networkID, name string) []netip.Addr {
+	a, _ := e.registry.findAlias(networkID, name)
+	return a.Addresses()
 }
 
 // AliasView is an alias in force.
@@ -122,8 +128,10 @@ func (e *Engine) joinAlias(n Network, name string) error {
 
 // writeAlias tells the kernel of an alias, or repairs what it knows.
 func (e *Engine) writeAlias(n Network, a Alias) error {
-	if err := e.devices.EnsureNeighbour(n.Bridge, a.Address); err != nil {
-		return err
+	for _, addr := range a.Addresses() {
+		if err := e.devices.EnsureNeighbour(n.Bridge, addr, netdev.MACFor(a.Address)); err != nil {
+			return err
+		}
 	}
 	if err := e.datapath.SetRule(a.Rule, maps.Rule{Kind: maps.RuleAlias, Network: n.Index}); err != nil {
 		return err
@@ -139,7 +147,7 @@ func (e *Engine) writeMembers(n Network, a Alias, members []Endpoint) error {
 	for _, ep := range members {
 		indexes = append(indexes, ep.Index)
 	}
-	return e.datapath.SetAlias(a.Index, maps.Alias{Network: n.Index, Addr: a.Address, Rule: a.Rule, Members: indexes})
+	return e.datapath.SetAlias(a.Index, maps.Alias{Network: n.Index, Addr: a.Address, Addr6: a.Address6, Rule: a.Rule, Members: indexes})
 }
 
 // leaveAlias takes an endpoint out of the turn, and the alias away when nobody
@@ -156,12 +164,11 @@ func (e *Engine) leaveAlias(n Network, name, endpointID string) error {
 }
 
 func (e *Engine) removeAlias(n Network, a Alias) error {
-	err := errors.Join(
-		e.datapath.ClearAlias(a.Index, a.Address),
-		e.datapath.ClearRule(a.Rule),
-		e.devices.DeleteNeighbour(n.Bridge, a.Address),
-	)
-	if err != nil {
+	errs := []error{e.datapath.ClearAlias(a.Index, a.Addresses()...), e.datapath.ClearRule(a.Rule)}
+	for _, addr := range a.Addresses() {
+		errs = append(errs, e.devices.DeleteNeighbour(n.Bridge, addr))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove alias %s of network %s: %w", a.Name, n.Name, err)
 	}
 	return e.registry.removeAlias(n, a)

@@ -12,11 +12,13 @@ import (
 // whoever keeps one would speak into the void. A failure is reported: what was
 // to be removed is removed all the same.
 func (e *Engine) disconnect(ep Endpoint, ends func(hostnet.Connection) bool) {
-	switch err := e.host.Disconnect(ep.Address, ends); {
-	case errors.Is(err, hostnet.ErrNoDisconnect):
-		e.log.Debug("connections of the host's processes end by themselves", "endpoint", ep.ID, "reason", err)
-	case err != nil:
-		e.log.Warn("connections of the host's processes go on", "endpoint", ep.ID, "error", err)
+	for _, addr := range ep.Addresses() {
+		switch err := e.host.Disconnect(addr, ends); {
+		case errors.Is(err, hostnet.ErrNoDisconnect):
+			e.log.Debug("connections of the host's processes end by themselves", "endpoint", ep.ID, "reason", err)
+		case err != nil:
+			e.log.Warn("connections of the host's processes go on", "endpoint", ep.ID, "error", err)
+		}
 	}
 }
 
@@ -29,7 +31,7 @@ func (e *Engine) cameBy(ports []PublishedPort) func(hostnet.Connection) bool {
 			return false
 		}
 		for _, p := range ports {
-			if p.takes(c.Protocol, asked) {
+			if p.takes(c, asked) {
 				return true
 			}
 		}
@@ -37,13 +39,14 @@ func (e *Engine) cameBy(ports []PublishedPort) func(hostnet.Connection) bool {
 	}
 }
 
-// takes reports whether a connection to addr is one to the published port. ::1
-// leads where 127.0.0.1 does.
-func (p PublishedPort) takes(protocol uint8, addr netip.AddrPort) bool {
-	host := addr.Addr()
+// takes reports whether a connection whose process had asked for an address is one
+// to the published port. ::1 leads where 127.0.0.1 does if it leads to IPv4.
+func (p PublishedPort) takes(c hostnet.Connection, asked netip.AddrPort) bool {
+	host := asked.Addr()
 	if host == netip.IPv6Loopback() && p.HostAddr.Is4() {
 		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	return p.Protocol == protocol && p.First <= addr.Port() && addr.Port() <= p.Last &&
+	return p.Protocol == c.Protocol && p.HostAddr.Is4() == c.Remote.Addr().Is4() &&
+		p.First <= asked.Port() && asked.Port() <= p.Last &&
 		(p.HostAddr.IsUnspecified() || p.HostAddr == host)
 }

@@ -17,6 +17,7 @@ type EndpointRequest struct {
 	Sandbox   string     // path of a network namespace
 	Device    string     // name inside the sandbox, usually eth0
 	Address   netip.Addr // zero for the lowest free one
+	Address6  netip.Addr // likewise, in a network with IPv6
 	Names     []string   // of this endpoint alone
 	Aliases   []string   // which other endpoints of the network may have too
 	// Ports are to be published: Rule is 0, and First may be 0, or First to
@@ -36,11 +37,11 @@ func (e *Engine) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 	if err := e.endpointPlan(n, &ep).apply(ctx, e.log); err != nil {
 		return Endpoint{}, err
 	}
-	e.log.Info("endpoint created", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "address", ep.Address)
+	e.log.Info("endpoint created", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "addresses", ep.Addresses())
 	return ep, nil
 }
 
-// intendEndpoint validates a request and completes it, but for the address.
+// intendEndpoint validates a request and completes it, but for the addresses.
 func (e *Engine) intendEndpoint(req EndpointRequest) (Network, Endpoint, error) {
 	n, err := e.registry.findNetwork(req.NetworkID)
 	if err != nil {
@@ -52,7 +53,10 @@ func (e *Engine) intendEndpoint(req EndpointRequest) (Network, Endpoint, error) 
 	if err := e.validateSandbox(req); err != nil {
 		return n, Endpoint{}, err
 	}
-	ports, err := e.resolvePorts(req.Ports)
+	if req.Address6.IsValid() && !n.HasIPv6() {
+		return n, Endpoint{}, apierr.BadParameter("invalid address %s: network %s has no IPv6: make one with `network create --ipv6`", req.Address6, n.Name)
+	}
+	ports, err := e.resolvePorts(n, req.Ports)
 	if err != nil {
 		return n, Endpoint{}, err
 	}
@@ -73,6 +77,7 @@ func (e *Engine) intendEndpoint(req EndpointRequest) (Network, Endpoint, error) 
 		Device:     req.Device,
 		HostDevice: hostDevice,
 		Requested:  req.Address,
+		Requested6: req.Address6,
 		Names:      req.Names,
 		Aliases:    req.Aliases,
 		Index:      index[0],
@@ -120,7 +125,7 @@ func (e *Engine) RenameEndpoint(id, owner string, names []string) error {
 	return e.registry.updateEndpoint(ep)
 }
 
-// DeleteEndpoint takes an endpoint away and gives its address back. It is no
+// DeleteEndpoint takes an endpoint away and gives its addresses back. It is no
 // error when there is none.
 func (e *Engine) DeleteEndpoint(_ context.Context, id string) error {
 	e.verb.Lock()
@@ -141,6 +146,6 @@ func (e *Engine) removeEndpoint(ep Endpoint) error {
 		return fmt.Errorf("remove the endpoint of %s from network %s: %w", ep.Owner, n.Name, err)
 	}
 	e.disconnect(ep, func(hostnet.Connection) bool { return true })
-	e.log.Info("endpoint removed", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "address", ep.Address)
+	e.log.Info("endpoint removed", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "addresses", ep.Addresses())
 	return nil
 }

@@ -25,6 +25,12 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 		name: "deliver",
 		do:   func() error { return e.writeEndpoint(n, *ep, ifindex, true) },
 	})
+	if ep.Owned && n.HasIPv6() {
+		p = append(p, step{
+			name: "announce",
+			do:   func() error { return netdev.Announce(ep.Sandbox, ep.Device, ep.Address6) },
+		})
+	}
 	p = append(p, e.aliasSteps(n, ep)...)
 	return append(p, step{
 		name: "ready",
@@ -65,15 +71,16 @@ func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
 		return e.existing(ep.HostDevice)
 	}
 	v := netdev.Veth{
-		Name:    ep.HostDevice,
-		Bridge:  n.Bridge,
-		Sandbox: ep.Sandbox,
-		Device:  ep.Device,
-		MAC:     ep.MAC,
-		Address: netip.PrefixFrom(ep.Address, n.Subnet.Bits()),
+		Name:     ep.HostDevice,
+		Bridge:   n.Bridge,
+		Sandbox:  ep.Sandbox,
+		Device:   ep.Device,
+		MAC:      ep.MAC,
+		Address:  netip.PrefixFrom(ep.Address, n.Subnet.Bits()),
+		Address6: netip.PrefixFrom(ep.Address6, n.Subnet6.Bits()),
 	}
 	if !n.Internal {
-		v.Gateway = n.Gateway
+		v.Gateway, v.Gateway6 = n.Gateway, n.Gateway6
 	}
 	return e.devices.EnsureVeth(v)
 }
@@ -82,7 +89,7 @@ func (e *Engine) removeVeth(n Network, ep Endpoint) error {
 	if !ep.Owned {
 		return nil
 	}
-	return e.devices.DeleteVeth(ep.HostDevice, n.Bridge, ep.Address)
+	return e.devices.DeleteVeth(ep.HostDevice, n.Bridge, ep.Addresses()...)
 }
 
 // writeEndpoint tells the datapath of an endpoint.
@@ -90,11 +97,10 @@ func (e *Engine) writeEndpoint(n Network, ep Endpoint, ifindex int, deliver bool
 	return e.datapath.SetEndpoint(ep.Index, maps.Endpoint{
 		Network:    n.Index,
 		Addr:       ep.Address,
+		Addr6:      ep.Address6,
 		MAC:        ep.MAC,
 		Ifindex:    uint32(ifindex),
 		Translated: len(ep.Ports) > 0 || len(vipNames(n, ep)) > 0,
 		Ready:      deliver,
 	})
 }
-
-func gatewayPrefix(n Network) netip.Prefix { return netip.PrefixFrom(n.Gateway, n.Subnet.Bits()) }

@@ -86,7 +86,7 @@ func (f *fixture) snapshot() string {
 	}
 	slices.Sort(names)
 	fmt.Fprintf(&b, "devices %v\n", names)
-	neighbours, err := netlink.NeighList(0, netlink.FAMILY_V4)
+	neighbours, err := netlink.NeighList(0, netlink.FAMILY_ALL)
 	must(f.t, err)
 	for _, n := range neighbours {
 		if n.State == netlink.NUD_PERMANENT {
@@ -145,9 +145,18 @@ func (f *fixture) createEndpoint(network string, ports ...PublishedPort) Endpoin
 	return ep
 }
 
+// AliasAddress is the IPv4 address of an alias.
+func (f *fixture) AliasAddress(networkID, name string) (netip.Addr, bool) {
+	addrs := f.AliasAddresses(networkID, name)
+	if len(addrs) == 0 {
+		return netip.Addr{}, false
+	}
+	return addrs[0], true
+}
+
 // tcp is a port on every address of the host.
 func tcp(first, last, target uint16) PublishedPort {
-	return PublishedPort{Protocol: unix.IPPROTO_TCP, HostAddr: netip.IPv4Unspecified(), First: first, Last: last, Target: target}
+	return PublishedPort{Protocol: unix.IPPROTO_TCP, First: first, Last: last, Target: target}
 }
 
 // on is the port on one address.

@@ -28,7 +28,7 @@ func (e *Engine) ForwardingChanged() {
 	errs := []error{err}
 	for _, n := range e.registry.allNetworks() {
 		if n.Owned && n.Driver == DriverBridge {
-			errs = append(errs, e.devices.RepairBridge(n.Bridge))
+			errs = append(errs, e.devices.RepairBridge(bridgeOf(n)))
 		}
 	}
 	for _, ep := range e.registry.endpointsOf("") {
@@ -66,8 +66,10 @@ func (e *Engine) writeHostAddrs(networks []Network) error {
 	gateways := map[netip.Addr]bool{}
 	for _, n := range networks {
 		if n.Driver == DriverBridge {
-			addrs = append(addrs, maps.HostAddr{Addr: n.Gateway, Network: n.Index})
-			gateways[n.Gateway] = true
+			for _, gateway := range valid(n.Gateway, n.Gateway6) {
+				addrs = append(addrs, maps.HostAddr{Addr: gateway, Network: n.Index})
+				gateways[gateway] = true
+			}
 		}
 	}
 	for _, addr := range e.seen.Addrs {
@@ -85,7 +87,7 @@ func (e *Engine) hasAddress(addr netip.Addr) bool {
 		return true
 	}
 	for _, n := range e.registry.allNetworks() {
-		if n.Driver == DriverBridge && n.Gateway == addr {
+		if n.Driver == DriverBridge && (n.Gateway == addr || n.Gateway6 == addr) {
 			return true
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ResolveName returns the addresses that a name has for the sandbox: in its
-// user-made networks, and of endpoints that are up. The name is an endpoint's,
+// ResolveName returns the addresses, of both families, that a name has for the
+// sandbox: in its user-made networks, and of endpoints that are up. The name is an endpoint's,
 // or an alias, alone or before a dot and the network's name, in any case. The
 // first network that has the name answers; an endpoint's own name wins over an
 // alias. It reports false when no network knows the name.
@@ -32,7 +32,7 @@ func (e *Engine) addressesOf(n Network, name string) []netip.Addr {
 	var members []Endpoint
 	for ep := range e.registry.readySeq(n.ID) {
 		if containsFold(ep.Names, name) {
-			own = append(own, ep.Address)
+			own = append(own, ep.Addresses()...)
 		} else if containsFold(ep.Aliases, name) {
 			members = append(members, ep)
 		}
@@ -40,13 +40,13 @@ func (e *Engine) addressesOf(n Network, name string) []netip.Addr {
 	if own != nil {
 		return own
 	}
-	if addr, ok := e.AliasAddress(n.ID, name); ok {
-		return []netip.Addr{addr}
+	if addrs := e.AliasAddresses(n.ID, name); len(addrs) > 0 {
+		return addrs
 	}
 	var addrs []netip.Addr
 	for _, i := range rand.Perm(len(members)) {
 		if !e.registry.isDrained(members[i].ID) {
-			addrs = append(addrs, members[i].Address)
+			addrs = append(addrs, members[i].Addresses()...)
 		}
 	}
 	return addrs
@@ -57,11 +57,11 @@ func (e *Engine) addressesOf(n Network, name string) []netip.Addr {
 // network's name.
 func (e *Engine) ResolveAddress(sandbox string, addr netip.Addr) (string, bool) {
 	for _, n := range e.registry.namedNetworks(sandbox) {
-		if !n.Subnet.Contains(addr) {
+		if !n.Subnet.Contains(addr) && !n.Subnet6.Contains(addr) {
 			continue
 		}
 		for ep := range e.registry.readySeq(n.ID) {
-			if ep.Address == addr && len(ep.Names) > 0 {
+			if (ep.Address == addr || ep.Address6 == addr) && len(ep.Names) > 0 {
 				return ep.Names[0] + "." + n.Name, true
 			}
 		}

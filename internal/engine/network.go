@@ -15,6 +15,9 @@ type NetworkRequest struct {
 	Driver   string // "" for DriverBridge
 	Subnet   string // ADDRESS/LENGTH; "" for the first default pool that is free
 	Gateway  string // address; "" for the subnet's first one
+	IPv6     bool   // with IPv6 beside IPv4: Subnet6 and Gateway6 are likewise
+	Subnet6  string
+	Gateway6 string
 	Internal bool
 	// AliasMode is an AliasMode; "" for AliasVIP.
 	AliasMode string
@@ -59,7 +62,7 @@ func (e *Engine) createNetwork(ctx context.Context, req NetworkRequest, deviceNa
 	if err := e.networkPlan(n).apply(ctx, e.log); err != nil {
 		return Network{}, err
 	}
-	e.log.Info("network created", "name", n.Name, "id", n.ID, "subnet", n.Subnet, "bridge", n.Bridge)
+	e.log.Info("network created", "name", n.Name, "id", n.ID, "subnet", n.Subnet, "subnet6", n.Subnet6, "bridge", n.Bridge)
 	return n, nil
 }
 
@@ -78,11 +81,15 @@ func (e *Engine) intendNetwork(req NetworkRequest) (Network, error) {
 	if _, taken := e.registry.networkNamed(req.Name); taken {
 		return Network{}, apierr.Conflict("network with name %s already exists", req.Name)
 	}
+	mode, err := parseAliasMode(req.AliasMode)
+	if err != nil {
+		return Network{}, err
+	}
 	subnet, gateway, err := e.chooseSubnet(req.Subnet, req.Gateway)
 	if err != nil {
 		return Network{}, err
 	}
-	mode, err := parseAliasMode(req.AliasMode)
+	subnet6, gateway6, err := e.chooseSubnet6(req)
 	if err != nil {
 		return Network{}, err
 	}
@@ -98,6 +105,8 @@ func (e *Engine) intendNetwork(req NetworkRequest) (Network, error) {
 		Created:   time.Now(),
 		Subnet:    subnet,
 		Gateway:   gateway,
+		Subnet6:   subnet6,
+		Gateway6:  gateway6,
 	}
 	return n, e.numberNetwork(&n)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/sluice-net/sluice/internal/netdev"
@@ -67,7 +68,16 @@ func (e *Engine) ensureBridge(n Network) (ifindex int, err error) {
 	if !n.Owned {
 		return e.existing(n.Bridge)
 	}
-	return e.devices.EnsureBridge(netdev.Bridge{Name: n.Bridge, Address: gatewayPrefix(n)})
+	return e.devices.EnsureBridge(bridgeOf(n))
+}
+
+// bridgeOf is what a network's bridge has to be like.
+func bridgeOf(n Network) netdev.Bridge {
+	return netdev.Bridge{
+		Name:     n.Bridge,
+		Address:  netip.PrefixFrom(n.Gateway, n.Subnet.Bits()),
+		Address6: netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()),
+	}
 }
 
 // existing returns the ifindex of a device that must be there.
@@ -88,10 +98,12 @@ func (e *Engine) removeBridge(n Network) error {
 
 func datapathNetwork(n Network, ifindex int) maps.Network {
 	return maps.Network{
-		Subnet:  n.Subnet,
-		Gateway: n.Gateway,
-		MAC:     netdev.MACFor(n.Gateway),
-		Bridge:  uint32(ifindex),
-		Rule:    n.Rule,
+		Subnet:   n.Subnet,
+		Gateway:  n.Gateway,
+		Subnet6:  n.Subnet6,
+		Gateway6: n.Gateway6,
+		MAC:      netdev.MACFor(n.Gateway),
+		Bridge:   uint32(ifindex),
+		Rule:     n.Rule,
 	}
 }

@@ -74,7 +74,7 @@ func TestEveryStepOfPublishUnwinds(t *testing.T) {
 	n, err := f.Network(without.NetworkID)
 	must(t, err)
 	f.wantUnwound(func() plan {
-		ports, err := f.resolvePorts([]PublishedPort{tcp(8443, 8443, 443), tcp(9000, 9009, 90)})
+		ports, err := f.resolvePorts(n, []PublishedPort{tcp(8443, 8443, 443), tcp(9000, 9009, 90)})
 		must(t, err)
 		with := without
 		with.Ports = slices.Concat(without.Ports, ports)

@@ -23,7 +23,33 @@ func PortFromSpec(s portspec.Spec) PublishedPort {
 func (p PublishedPort) overlaps(other PublishedPort) bool {
 	return p.Protocol == other.Protocol &&
 		p.First <= other.Last && other.First <= p.Last &&
-		(p.HostAddr == other.HostAddr || p.HostAddr.IsUnspecified() || other.HostAddr.IsUnspecified())
+		meet(p.HostAddr, other.HostAddr)
+}
+
+// meet reports whether two host addresses of published ports stand for one that
+// is the same.
+func meet(a, b netip.Addr) bool {
+	switch {
+	case !a.IsValid() || !b.IsValid():
+		return true
+	case a.Is4() != b.Is4():
+		return false
+	}
+	return a == b || a.IsUnspecified() || b.IsUnspecified()
+}
+
+// perFamily returns a request's ports for an endpoint of the network: one for each
+// family that is meant.
+func (p PublishedPort) perFamily(n Network) []PublishedPort {
+	if p.HostAddr.IsValid() {
+		return []PublishedPort{p}
+	}
+	of4, of6 := p, p
+	of4.HostAddr, of6.HostAddr = netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	if !n.HasIPv6() {
+		return []PublishedPort{of4}
+	}
+	return []PublishedPort{of4, of6}
 }
 
 // complete fills in a TargetLast that a request left out.
@@ -46,16 +72,17 @@ func (p PublishedPort) String() string {
 // and without a conflict.
 type resolver struct {
 	engine    *Engine
+	network   Network
 	published []PublishedPort // by anyone, and by this request so far
 	resolved  int             // how many at the end of published are this request's
 	listeners map[uint8]hostnet.Listeners
 }
 
-// resolvePorts validates the ports of a request, chooses what it leaves open,
-// and numbers the rules. A conflict with a socket of the host is found later,
+// resolvePorts validates the ports of a request for an endpoint of the network,
+// chooses what it leaves open, and numbers the rules. A conflict with a socket of the host is found later,
 // when the rule keeps new ones away: see refuseTakenBySockets.
-func (e *Engine) resolvePorts(requests []PublishedPort) ([]PublishedPort, error) {
-	r := resolver{engine: e, listeners: map[uint8]hostnet.Listeners{}}
+func (e *Engine) resolvePorts(n Network, requests []PublishedPort) ([]PublishedPort, error) {
+	r := resolver{engine: e, network: n, listeners: map[uint8]hostnet.Listeners{}}
 	for ep := range e.registry.endpointSeq() {
 		r.published = append(r.published, ep.Ports...)
 	}
@@ -80,7 +107,7 @@ func (e *Engine) resolvePorts(requests []PublishedPort) ([]PublishedPort, error)
 
 // add resolves one port of the request.
 func (r *resolver) add(p PublishedPort) error {
-	if err := r.engine.validatePort(p); err != nil {
+	if err := r.engine.validatePort(r.network, p); err != nil {
 		return err
 	}
 	if p.First == 0 {
@@ -93,32 +120,36 @@ func (r *resolver) add(p PublishedPort) error {
 		}
 		p.First, p.Last = port, port
 	}
-	for _, other := range r.published {
-		if p.overlaps(other) {
-			return errAllocated(p, other)
+	for _, one := range p.perFamily(r.network) {
+		for _, other := range r.published {
+			if one.overlaps(other) {
+				return errAllocated(one, other)
+			}
 		}
 	}
 	r.accept(p)
 	return nil
 }
 
+// accept notes a port that is free, of every family that is meant.
 func (r *resolver) accept(p PublishedPort) {
-	r.published = append(r.published, p)
-	r.resolved++
+	ports := p.perFamily(r.network)
+	r.published = append(r.published, ports...)
+	r.resolved += len(ports)
 }
 
-func (e *Engine) validatePort(p PublishedPort) error {
+func (e *Engine) validatePort(n Network, p PublishedPort) error {
 	hostCount, targetCount := int(p.Last)-int(p.First), int(p.TargetLast)-int(p.Target)
 	switch {
 	case p.Protocol != unix.IPPROTO_TCP && p.Protocol != unix.IPPROTO_UDP:
 		return apierr.BadParameter("only tcp and udp ports can be published, not protocol %d", p.Protocol)
-	case !p.HostAddr.Is4():
-		return apierr.BadParameter("a port can be published on an IPv4 address only, not on %q", p.HostAddr)
+	case p.HostAddr.Is6() && !n.HasIPv6():
+		return apierr.BadParameter("Bind for %s failed: network %s has no IPv6: make one with `network create --ipv6`, or publish on an IPv4 address", hostPorts(p.HostAddr, p.First, p.Last), n.Name)
 	case p.Target == 0 || hostCount < 0 || targetCount < 0:
 		return apierr.BadParameter("invalid published port %s", p)
 	case p.First != 0 && targetCount != 0 && hostCount != targetCount:
 		return apierr.BadParameter("invalid published port %s: the ranges differ in length", p)
-	case !p.HostAddr.IsUnspecified() && !e.hasAddress(p.HostAddr):
+	case p.HostAddr.IsValid() && !p.HostAddr.IsUnspecified() && !e.hasAddress(p.HostAddr):
 		return apierr.BadParameter("Bind for %s failed: the host has no address %s", hostPorts(p.HostAddr, p.First, p.Last), p.HostAddr)
 	}
 	return nil
@@ -145,10 +176,14 @@ func (e *Engine) refuseTakenBySockets(ports []PublishedPort) error {
 	return nil
 }
 
-// hostPorts writes an address and one or more of its ports.
+// hostPorts writes an address, 0.0.0.0 for none, and one or more of its ports.
 func hostPorts(addr netip.Addr, first, last uint16) string {
-	if first == last {
-		return fmt.Sprintf("%s:%d", addr, first)
+	if !addr.IsValid() {
+		addr = netip.IPv4Unspecified()
 	}
-	return fmt.Sprintf("%s:%d-%d", addr, first, last)
+	text := netip.AddrPortFrom(addr, first).String()
+	if first == last {
+		return text
+	}
+	return fmt.Sprintf("%s-%d", text, last)
 }

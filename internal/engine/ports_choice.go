@@ -89,11 +89,15 @@ func (r *resolver) choose(p PublishedPort, first, last, start uint16) (uint16, e
 	return 0, apierr.Conflict("Bind for %s failed: all ports are allocated", hostPorts(p.HostAddr, first, last))
 }
 
+// isFree reports whether a port can be had for every family that is meant.
 func (r *resolver) isFree(p PublishedPort, port uint16) (bool, error) {
 	p.First, p.Last = port, port
-	for _, other := range r.published {
-		if p.overlaps(other) {
-			return false, nil
+	ports := p.perFamily(r.network)
+	for _, one := range ports {
+		for _, other := range r.published {
+			if one.overlaps(other) {
+				return false, nil
+			}
 		}
 	}
 	listeners, known := r.listeners[p.Protocol]
@@ -104,8 +108,12 @@ func (r *resolver) isFree(p PublishedPort, port uint16) (bool, error) {
 		}
 		r.listeners[p.Protocol] = listeners
 	}
-	_, taken := listeners.Holding(p.HostAddr, port, port)
-	return !taken, nil
+	for _, one := range ports {
+		if _, taken := listeners.Holding(one.HostAddr, port, port); taken {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // warnOfEphemeral says which ports the kernel may also give to sockets of the

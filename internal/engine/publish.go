@@ -20,7 +20,7 @@ func (e *Engine) Publish(ctx context.Context, endpointID string, requests []Publ
 	if err != nil {
 		return nil, err
 	}
-	ports, err := e.resolvePorts(requests)
+	ports, err := e.resolvePorts(n, requests)
 	if err != nil {
 		return nil, err
 	}

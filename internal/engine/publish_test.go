@@ -21,7 +21,7 @@ func TestPublishAndUnpublish(t *testing.T) {
 	f.datapath.takeCalls()
 	ports, err := f.Publish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80), tcp(9000, 9009, 90)})
 	must(t, err)
-	if got := fmt.Sprint(ports); got != "[8080:80/tcp 9000-9009:90-99/tcp]" {
+	if got := fmt.Sprint(ports); got != "[0.0.0.0:8080:80/tcp 0.0.0.0:9000-9009:90-99/tcp]" {
 		t.Errorf("published %s", got)
 	}
 	want := []string{"SetEndpoint 1 ready=true translated=true", "SetRule 2", "SetRule 3"}
@@ -125,7 +125,7 @@ func TestEngineChoosesPorts(t *testing.T) {
 	two := tcp(0, 0, 90)
 	two.TargetLast = 91
 	ep := f.createEndpoint("bridge", any80, two)
-	if got := fmt.Sprint(ep.Ports); got != "[1024:80/tcp 1026:90/tcp 1027:91/tcp]" {
+	if got := fmt.Sprint(ep.Ports); got != "[0.0.0.0:1024:80/tcp 0.0.0.0:1026:90/tcp 0.0.0.0:1027:91/tcp]" {
 		t.Errorf("chosen: %s", got)
 	}
 
@@ -167,7 +167,7 @@ func TestFirstFreeOfHostRange(t *testing.T) {
 	must(t, err)
 	defer listener.Close()
 	first, second := f.createEndpoint("bridge", choice), f.createEndpoint("bridge", choice)
-	if got := fmt.Sprint(first.Ports, second.Ports); got != "[8000:80/tcp] [8002:80/tcp]" {
+	if got := fmt.Sprint(first.Ports, second.Ports); got != "[0.0.0.0:8000:80/tcp] [0.0.0.0:8002:80/tcp]" {
 		t.Errorf("chosen: %s", got)
 	}
 	_, err = f.CreateEndpoint(context.Background(), f.request("bridge", choice))

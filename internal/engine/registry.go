@@ -123,7 +123,7 @@ func (r *registry) addNetwork(n Network) error {
 	record := networkRecord{Network: n}
 	err := r.db.Update(func(tx *store.Tx) error {
 		if n.Driver == DriverBridge {
-			if err := ipam.AddSubnet(tx, n.ID, n.Subnet, n.Gateway); err != nil {
+			if err := reserve(tx, n); err != nil {
 				return err
 			}
 		}
@@ -140,6 +140,14 @@ func (r *registry) addNetwork(n Network) error {
 	}
 	r.rememberNetwork(record)
 	return nil
+}
+
+// reserve gives a network the subnets that it has.
+func reserve(tx *store.Tx, n Network) error {
+	if err := ipam.AddSubnet(tx, n.ID, n.Subnet, n.Gateway); err != nil || !n.HasIPv6() {
+		return err
+	}
+	return ipam.AddSubnet(tx, n.ID, n.Subnet6, n.Gateway6)
 }
 
 // setNetworkReady notes that the network's plan is done.
@@ -208,7 +216,10 @@ func (r *registry) inUse() maps.InUse {
 		}
 	}
 	for _, a := range r.aliases {
-		use.Rules[a.Rule], use.Aliases[a.Address] = true, true
+		use.Rules[a.Rule] = true
+		for _, addr := range a.Addresses() {
+			use.Aliases[addr] = true
+		}
 	}
 	delete(use.Networks, 0) // of what has no number
 	delete(use.Rules, 0)

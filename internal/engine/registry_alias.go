@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -52,9 +53,9 @@ func (r *registry) allAliases() []Alias {
 	return aliases
 }
 
-// addAlias records an alias and takes its numbers and its address. That lies at
-// the end of the subnet, out of the way of endpoints, and follows from the
-// name, so that an alias that comes back most likely has its old one.
+// addAlias records an alias and takes its numbers and an address of each subnet.
+// That lies at the end of the subnet, out of the way of endpoints, and follows
+// from the name, so that an alias that comes back most likely has its old one.
 func (r *registry) addAlias(n Network, name string) (Alias, error) {
 	index, err := r.aliasIndexes.free(1)
 	if err != nil {
@@ -66,17 +67,17 @@ func (r *registry) addAlias(n Network, name string) (Alias, error) {
 	}
 	a := Alias{NetworkID: n.ID, Name: strings.ToLower(name), Index: index[0], Rule: rule[0]}
 	key := aliasKey(n.ID, name)
-	hash := fnv.New32a()
-	hash.Write([]byte(a.Name))
 	err = r.db.Update(func(tx *store.Tx) (err error) {
-		if a.Address, err = ipam.AllocateHigh(tx, n.ID, n.Subnet, hash.Sum32()); err != nil {
+		if a.Address, err = allocateHigh(tx, n, n.Subnet, a.Name); err != nil {
 			return err
+		}
+		if n.HasIPv6() {
+			if a.Address6, err = allocateHigh(tx, n, n.Subnet6, a.Name); err != nil {
+				return err
+			}
 		}
 		return tx.Put(aliasBucket, key, a)
 	})
-	if errors.Is(err, ipam.ErrExhausted) {
-		return a, apierr.Conflict("no available IPv4 addresses in the subnet %s of network %s for the alias %s", n.Subnet, n.Name, a.Name)
-	}
 	if err != nil {
 		return a, err
 	}
@@ -88,11 +89,22 @@ func (r *registry) addAlias(n Network, name string) (Alias, error) {
 	return a, nil
 }
 
-// removeAlias forgets the alias and gives its numbers and its address back.
+// allocateHigh takes an address for an alias.
+func allocateHigh(tx *store.Tx, n Network, subnet netip.Prefix, name string) (netip.Addr, error) {
+	hash := fnv.New32a()
+	hash.Write([]byte(name))
+	addr, err := ipam.AllocateHigh(tx, n.ID, subnet, hash.Sum32())
+	if errors.Is(err, ipam.ErrExhausted) {
+		return addr, apierr.Conflict("no available %s addresses in the subnet %s of network %s for the alias %s", familyOf(subnet), subnet, n.Name, name)
+	}
+	return addr, err
+}
+
+// removeAlias forgets the alias and gives its numbers and its addresses back.
 func (r *registry) removeAlias(n Network, a Alias) error {
 	key := aliasKey(a.NetworkID, a.Name)
 	err := r.db.Update(func(tx *store.Tx) error {
-		if err := ipam.Release(tx, n.ID, n.Subnet, a.Address); err != nil {
+		if err := release(tx, n, a.Address, a.Address6); err != nil {
 			return err
 		}
 		return tx.Delete(aliasBucket, key)

@@ -11,16 +11,21 @@ import (
 )
 
 // addEndpoint records an endpoint that is not ready and takes its numbers and
-// its address, in one transaction. It fills in the address and, from that, the
-// MAC address.
+// its addresses, in one transaction. It fills in the addresses and, from that of
+// IPv4, the MAC address.
 func (r *registry) addEndpoint(ep *Endpoint, n Network) error {
 	filled := *ep
 	err := r.db.Update(func(tx *store.Tx) error {
-		addr, err := allocate(tx, n, ep.Requested)
-		if err != nil {
+		var err error
+		if filled.Address, err = allocate(tx, n, n.Subnet, ep.Requested); err != nil {
 			return err
 		}
-		filled.Address, filled.MAC = addr, netdev.MACFor(addr)
+		filled.MAC = netdev.MACFor(filled.Address)
+		if n.HasIPv6() {
+			if filled.Address6, err = allocate(tx, n, n.Subnet6, ep.Requested6); err != nil {
+				return err
+			}
+		}
 		return tx.Put(endpointBucket, ep.ID, endpointRecord{Endpoint: filled})
 	})
 	if err != nil {
@@ -56,7 +61,7 @@ func (r *registry) updateEndpoint(ep Endpoint) error {
 	return nil
 }
 
-// removeEndpoint forgets the endpoint and gives its numbers and its address
+// removeEndpoint forgets the endpoint and gives its numbers and its addresses
 // back. One that is not there is no error.
 func (r *registry) removeEndpoint(id string) error {
 	r.mu.RLock()
@@ -67,7 +72,7 @@ func (r *registry) removeEndpoint(id string) error {
 		return nil
 	}
 	err := r.db.Update(func(tx *store.Tx) error {
-		if err := ipam.Release(tx, n.ID, n.Subnet, ep.Address); err != nil {
+		if err := release(tx, n.Network, ep.Address, ep.Address6); err != nil {
 			return err
 		}
 		return tx.Delete(endpointBucket, id)
@@ -87,21 +92,44 @@ func (r *registry) removeEndpoint(id string) error {
 	return nil
 }
 
-// allocate takes the address that was asked for, or the lowest free one.
-func allocate(tx *store.Tx, n Network, requested netip.Addr) (netip.Addr, error) {
+// allocate takes the address of a subnet that was asked for, or the lowest free
+// one.
+func allocate(tx *store.Tx, n Network, subnet netip.Prefix, requested netip.Addr) (netip.Addr, error) {
 	if requested.IsValid() {
-		err := ipam.Request(tx, n.ID, n.Subnet, requested)
+		err := ipam.Request(tx, n.ID, subnet, requested)
 		switch {
 		case errors.Is(err, ipam.ErrInUse):
 			return requested, apierr.Conflict("Address already in use: %s in network %s", requested, n.Name)
 		case errors.Is(err, ipam.ErrOutside):
-			return requested, apierr.BadParameter("invalid address %s: it is outside the subnet %s of network %s", requested, n.Subnet, n.Name)
+			return requested, apierr.BadParameter("invalid address %s: it is outside the subnet %s of network %s", requested, subnet, n.Name)
 		}
 		return requested, err
 	}
-	addr, err := ipam.Allocate(tx, n.ID, n.Subnet)
+	addr, err := ipam.Allocate(tx, n.ID, subnet)
 	if errors.Is(err, ipam.ErrExhausted) {
-		return addr, apierr.Conflict("no available IPv4 addresses in the subnet %s of network %s", n.Subnet, n.Name)
+		return addr, apierr.Conflict("no available %s addresses in the subnet %s of network %s", familyOf(subnet), subnet, n.Name)
 	}
 	return addr, err
+}
+
+// release gives addresses of a network back, of which zero ones are left out.
+func release(tx *store.Tx, n Network, addrs ...netip.Addr) error {
+	for _, addr := range valid(addrs...) {
+		subnet := n.Subnet
+		if addr.Is6() {
+			subnet = n.Subnet6
+		}
+		if err := ipam.Release(tx, n.ID, subnet, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// familyOf names a subnet's family.
+func familyOf(subnet netip.Prefix) string {
+	if subnet.Addr().Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }

@@ -53,7 +53,7 @@ func (r *registry) aliasAt(networkID string, addr netip.Addr) (Alias, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, a := range r.aliases {
-		if a.NetworkID == networkID && a.Address == addr {
+		if a.NetworkID == networkID && (a.Address == addr || a.Address6 == addr) {
 			return a, true
 		}
 	}

@@ -32,12 +32,12 @@ func (e *Engine) RepairDevices(ctx context.Context, names []string) error {
 }
 
 func (e *Engine) repairBridge(ctx context.Context, n Network) error {
-	intact, err := e.devices.BridgeIntact(netdev.Bridge{Name: n.Bridge, Address: gatewayPrefix(n)})
+	intact, err := e.devices.BridgeIntact(bridgeOf(n))
 	switch {
 	case err != nil:
 		return err
 	case intact:
-		return e.devices.RepairBridge(n.Bridge)
+		return e.devices.RepairBridge(bridgeOf(n))
 	}
 	e.log.Warn("somebody changed our bridge: repairing", "device", n.Bridge, "network", n.Name)
 	errs := []error{e.adoptNetwork(ctx, n)}

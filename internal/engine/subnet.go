@@ -16,12 +16,14 @@ const (
 	longestPrefix  = 30
 )
 
+var errGatewayAlone = apierr.BadParameter("a gateway needs a subnet: add --subnet")
+
 // chooseSubnet returns the subnet and the gateway that were asked for, or the
 // first default pool that is free and its first address.
 func (e *Engine) chooseSubnet(subnetText, gatewayText string) (subnet netip.Prefix, gateway netip.Addr, err error) {
 	if subnetText == "" {
 		if gatewayText != "" {
-			return subnet, gateway, apierr.BadParameter("a gateway needs a subnet: add --subnet")
+			return subnet, gateway, errGatewayAlone
 		}
 		subnet, err = e.freePool()
 		return subnet, subnet.Addr().Next(), err
@@ -36,14 +38,9 @@ func (e *Engine) chooseSubnet(subnetText, gatewayText string) (subnet netip.Pref
 }
 
 func (e *Engine) freePool() (netip.Prefix, error) {
-	taken, err := e.host.Routes(netlink.FAMILY_V4)
+	taken, err := e.takenPrefixes(netlink.FAMILY_V4)
 	if err != nil {
 		return netip.Prefix{}, err
-	}
-	for _, n := range e.registry.allNetworks() {
-		if n.Driver == DriverBridge {
-			taken = append(taken, n.Subnet)
-		}
 	}
 	pool, err := ipam.ChoosePool(taken)
 	if err != nil {
@@ -52,13 +49,30 @@ func (e *Engine) freePool() (netip.Prefix, error) {
 	return pool, nil
 }
 
+// takenPrefixes returns the host's routes of a family, and the subnets of all
+// networks.
+func (e *Engine) takenPrefixes(family int) ([]netip.Prefix, error) {
+	taken, err := e.host.Routes(family)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range e.registry.allNetworks() {
+		taken = append(taken, n.Subnets()...)
+	}
+	return taken, nil
+}
+
 func (e *Engine) refuseOverlap(subnet netip.Prefix) error {
 	for _, n := range e.registry.allNetworks() {
-		if n.Driver == DriverBridge && n.Subnet.Overlaps(subnet) {
-			return apierr.Conflict("subnet %s overlaps %s of network %s: choose another", subnet, n.Subnet, n.Name)
+		if other, overlaps := ipam.Overlap(subnet, n.Subnets()); overlaps {
+			return apierr.Conflict("subnet %s overlaps %s of network %s: choose another", subnet, other, n.Name)
 		}
 	}
-	routes, err := e.host.Routes(netlink.FAMILY_V4)
+	family := netlink.FAMILY_V4
+	if subnet.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := e.host.Routes(family)
 	if err != nil {
 		return err
 	}
@@ -74,7 +88,7 @@ func parseSubnet(text string) (netip.Prefix, error) {
 		return subnet, apierr.BadParameter("invalid subnet %q: write it as ADDRESS/LENGTH, for example 172.20.0.0/16", text)
 	}
 	if !subnet.Addr().Is4() {
-		return subnet, apierr.BadParameter("invalid subnet %q: IPv6 is not supported yet", text)
+		return subnet, apierr.BadParameter("invalid subnet %q: it is not of IPv4", text)
 	}
 	if subnet != subnet.Masked() {
 		return subnet, apierr.BadParameter("invalid subnet %q: it is an address inside %s: use that", text, subnet.Masked())
@@ -100,8 +114,6 @@ func parseGateway(text string, subnet netip.Prefix) (netip.Addr, error) {
 	switch {
 	case err != nil:
 		return gateway, apierr.BadParameter("invalid gateway %q: it is not an IP address", text)
-	case !gateway.Is4():
-		return gateway, apierr.BadParameter("invalid gateway %q: IPv6 is not supported yet", text)
 	case !subnet.Contains(gateway):
 		return gateway, apierr.BadParameter("invalid gateway %s: it is outside the subnet %s", gateway, subnet)
 	case gateway == subnet.Addr():

@@ -1,20 +1,27 @@
 package engine
 
 import (
+	"net/netip"
+
 	"github.com/sluice-net/sluice/internal/ipam"
 	"github.com/sluice-net/sluice/internal/store"
 )
 
-// AddressUse is what has become of the addresses of a network's subnet.
+// AddressUse is what has become of the addresses of one of a network's subnets.
 type AddressUse struct {
 	Network  Network
-	Reserved int // the network's own, the broadcast and the gateway's address
+	Subnet   netip.Prefix
+	Reserved int // those that no endpoint gets: see ipam.Reserved
 	Used     int // of endpoints and aliases
-	Free     int
+	Free     int // Countless where nobody will ever count them
 }
 
+// Countless are the free addresses of a subnet with more than 2^32: it does not
+// fill up.
+const Countless = -1
+
 // AddressUse returns the use of every bridge network's addresses, by the
-// networks' names. It waits for no verb.
+// networks' names and the IPv4 subnet first. It waits for no verb.
 func (e *Engine) AddressUse() ([]AddressUse, error) {
 	taken, err := e.registry.takenAddresses()
 	if err != nil {
@@ -22,19 +29,25 @@ func (e *Engine) AddressUse() ([]AddressUse, error) {
 	}
 	var uses []AddressUse
 	for _, n := range e.registry.allNetworks() {
-		count := taken[n.ID].IPv4
-		if n.Driver != DriverBridge || count == 0 {
+		count := taken[n.ID]
+		if count.IPv4 == 0 {
 			continue // without addresses, or made or removed meanwhile
 		}
-		reserved := ipam.Reserved(n.Subnet)
-		uses = append(uses, AddressUse{
-			Network:  n,
-			Reserved: reserved,
-			Used:     count - reserved,
-			Free:     1<<(32-n.Subnet.Bits()) - count,
-		})
+		uses = append(uses, addressUse(n, n.Subnet, count.IPv4))
+		if n.HasIPv6() {
+			uses = append(uses, addressUse(n, n.Subnet6, count.IPv6))
+		}
 	}
 	return uses, nil
+}
+
+func addressUse(n Network, subnet netip.Prefix, taken int) AddressUse {
+	reserved := ipam.Reserved(subnet)
+	use := AddressUse{Network: n, Subnet: subnet, Reserved: reserved, Used: taken - reserved, Free: Countless}
+	if bits := subnet.Addr().BitLen() - subnet.Bits(); bits <= 32 {
+		use.Free = 1<<bits - taken
+	}
+	return use
 }
 
 // takenAddresses counts each network's addresses that are not free.

@@ -8,7 +8,8 @@ import (
 func TestAddressUse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.createNetwork(NetworkRequest{Name: "custom", Subnet: "172.20.0.0/24"})
+	f.createNetwork(NetworkRequest{Name: "custom", Subnet: "172.20.0.0/24", IPv6: true, Subnet6: "fd00:1::/64"})
+	f.createNetwork(NetworkRequest{Name: "small", IPv6: true, Subnet6: "fd00:2::/120"})
 	want := func(used int) {
 		t.Helper()
 		uses, err := f.AddressUse()
@@ -17,7 +18,11 @@ func TestAddressUse(t *testing.T) {
 			if u.Network.Driver != DriverBridge {
 				t.Errorf("network %s has no addresses", u.Network.Name)
 			}
-			if u.Network.Name == "custom" && (u.Used != used || u.Reserved != 3 || u.Free != 253-used) {
+			if free6 := map[string]int{"fd00:1::/64": Countless, "fd00:2::/120": 254 - used}; u.Subnet.Addr().Is6() {
+				if u.Used != used || u.Reserved != 2 || u.Free != free6[u.Subnet.String()] {
+					t.Errorf("%s: got %d used, %d reserved, %d free, want %d used", u.Subnet, u.Used, u.Reserved, u.Free, used)
+				}
+			} else if u.Network.Name == "custom" && (u.Used != used || u.Reserved != 3 || u.Free != 253-used) {
 				t.Errorf("got %d used, %d reserved, %d free of 256, want %d used", u.Used, u.Reserved, u.Free, used)
 			}
 		}
@@ -26,9 +31,12 @@ func TestAddressUse(t *testing.T) {
 		}
 	}
 	want(0)
-	ep := f.member("custom", "rr") // an address of its own, and one of the alias
+	// Each has an address of its own, and one of the alias.
+	members := []Endpoint{f.member("custom", "rr"), f.member("small", "rr")}
 	want(2)
-	f.removeEndpoint(ep)
+	for _, ep := range members {
+		must(t, f.removeEndpoint(ep))
+	}
 	want(0)
 }
 

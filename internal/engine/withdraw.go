@@ -31,7 +31,7 @@ func Withdraw(owner string, ports, requests []PublishedPort) (kept, withdrawn []
 // names reports whether a request to withdraw is about the published port. A
 // range that one port was chosen from is about that port.
 func (p PublishedPort) names(published PublishedPort) bool {
-	if p.First == 0 && p.HostAddr.IsUnspecified() {
+	if p.First == 0 && !p.HostAddr.IsValid() {
 		published.HostAddr = p.HostAddr
 	}
 	return p.ledTo(published)
@@ -39,7 +39,8 @@ func (p PublishedPort) names(published PublishedPort) bool {
 
 // ledTo reports whether a request to publish is the one that the port came from.
 func (p PublishedPort) ledTo(published PublishedPort) bool {
-	if p.Protocol != published.Protocol || p.HostAddr != published.HostAddr {
+	everywhere := !p.HostAddr.IsValid() && published.HostAddr.IsUnspecified() // of either family
+	if p.Protocol != published.Protocol || p.HostAddr != published.HostAddr && !everywhere {
 		return false
 	}
 	switch {
@@ -55,18 +56,47 @@ func (p PublishedPort) ledTo(published PublishedPort) bool {
 
 // Forget takes ports that were withdrawn out of the requests that they came
 // from: what is left is to be published with the next start. Of a range for
-// which the host's ports were chosen, the rest stays.
-func Forget(requests, withdrawn []PublishedPort) []PublishedPort {
+// which the host's ports were chosen, the rest stays, and of a port for both
+// families, the family that is still among the kept ones.
+func Forget(requests, withdrawn, kept []PublishedPort) []PublishedPort {
 	requests = slices.Clone(requests)
-	for _, port := range withdrawn {
-		port = port.complete()
+	withdrawn = slices.Clone(withdrawn)
+	for len(withdrawn) > 0 {
+		port := withdrawn[0].complete()
+		withdrawn = withdrawn[1:]
 		at := slices.IndexFunc(requests, func(r PublishedPort) bool { return r.complete().ledTo(port) })
 		if at < 0 {
 			continue
 		}
-		requests = slices.Replace(requests, at, at+1, requests[at].complete().without(port)...)
+		request := requests[at].complete()
+		left := request.without(port)
+		if !request.HostAddr.IsValid() {
+			if twin := slices.IndexFunc(withdrawn, port.isTwin); twin >= 0 {
+				withdrawn = slices.Delete(withdrawn, twin, twin+1)
+			}
+			if twin := slices.IndexFunc(kept, port.isTwin); twin >= 0 {
+				left = append(left, request.only(kept[twin]))
+			}
+		}
+		requests = slices.Replace(requests, at, at+1, left...)
 	}
 	return requests
+}
+
+// isTwin reports whether another published port is the same of the other family.
+func (p PublishedPort) isTwin(other PublishedPort) bool {
+	other = other.complete()
+	return p.HostAddr.IsUnspecified() && other.HostAddr.IsUnspecified() && p.HostAddr != other.HostAddr &&
+		p.Protocol == other.Protocol && p.First == other.First && p.Last == other.Last && p.Target == other.Target
+}
+
+// only returns the part of a request that led to a published port.
+func (p PublishedPort) only(port PublishedPort) PublishedPort {
+	p.HostAddr = port.HostAddr
+	if p.First == 0 {
+		p.Target, p.TargetLast = port.Target, port.TargetLast
+	}
+	return p
 }
 
 // without returns what is left of a request when one port that it led to is not

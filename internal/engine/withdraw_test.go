@@ -61,7 +61,7 @@ func TestForget(t *testing.T) {
 		{[]PublishedPort{ranged(0, 0, 1, 65535)}, []PublishedPort{ranged(24576, 24576, 65535, 65535), ranged(24577, 24577, 1, 1)}, "[2-65534/tcp]"},
 		{[]PublishedPort{ranged(0, 0, 80, 80).on("127.0.0.1")}, []PublishedPort{ranged(24576, 24576, 80, 80).on("127.0.0.1")}, "[]"},
 	} {
-		if got := fmt.Sprint(Forget(c.requests, c.withdrawn)); got != c.want {
+		if got := fmt.Sprint(Forget(c.requests, c.withdrawn, nil)); got != c.want {
 			t.Errorf("%v without %v: %s, want %s", c.requests, c.withdrawn, got, c.want)
 		}
 	}

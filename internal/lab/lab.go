@@ -13,12 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addresses of the lab's one wire. Far is an address of the client beyond it,
-// which the host reaches by its default route.
+// Addresses of the lab's one wire, of both families. Far is an address of the
+// client beyond it, which the host reaches by its default route.
 const (
 	HostAddr   = "192.0.2.1"
 	ClientAddr = "192.0.2.2"
 	FarAddr    = "198.51.100.7"
+
+	HostAddr6   = "2001:db8:2::1"
+	ClientAddr6 = "2001:db8:2::2"
+	FarAddr6    = "2001:db8:100::7"
 )
 
 // Lab is a host with a daemon, and a client on the other end of its uplink.
@@ -51,6 +55,10 @@ func NewWithoutDaemon(t *testing.T) *Lab {
 	l.Client.Address("eth0", ClientAddr+"/24")
 	l.Client.Address("lo", FarAddr+"/32")
 	l.Host.Route("", ClientAddr)
+	l.Host.Address("eth0", HostAddr6+"/64")
+	l.Client.Address("eth0", ClientAddr6+"/64")
+	l.Client.Address("lo", FarAddr6+"/128")
+	l.Host.Route("", ClientAddr6)
 	l.makeCgroup()
 	l.Host.Cgroup = l.Cgroup
 	log, err := os.Create(filepath.Join(t.TempDir(), "daemon.log"))

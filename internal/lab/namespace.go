@@ -136,7 +136,7 @@ func up(name string) error {
 	return netlink.LinkSetUp(l)
 }
 
-// Address gives a device an address in CIDR notation.
+// Address gives a device an address in CIDR notation, which it has at once.
 func (n *Namespace) Address(device, cidr string) {
 	n.t.Helper()
 	n.Must(func() error {
@@ -147,6 +147,9 @@ func (n *Namespace) Address(device, cidr string) {
 		addr, err := netlink.ParseAddr(cidr)
 		if err != nil {
 			return err
+		}
+		if addr.IP.To4() == nil {
+			addr.Flags = unix.IFA_F_NODAD
 		}
 		return netlink.AddrAdd(l, addr)
 	})

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/portspec"
 )
 
@@ -17,7 +18,8 @@ var (
 	selectionsDesc = prometheus.NewDesc("sluice_alias_selections_total",
 		"Flows that an alias has handed out to its members in turn.", []string{"network", "alias"}, nil)
 	addressesDesc = prometheus.NewDesc("sluice_ipam_addresses",
-		"Addresses of a network's subnet: used by endpoints and aliases, reserved, or free.", []string{"network", "state"}, nil)
+		"Addresses of a network's subnet: used by endpoints and aliases, reserved, or free. Those that are free of more than 2^32 are not counted.",
+		[]string{"network", "family", "state"}, nil)
 )
 
 // engineCollector reads the intent, and the counters of what is in it, at each
@@ -85,8 +87,14 @@ func (c *engineCollector) addresses(out chan<- prometheus.Metric) {
 		return
 	}
 	for _, u := range uses {
-		out <- gauge(addressesDesc, u.Used, u.Network.Name, "used")
-		out <- gauge(addressesDesc, u.Reserved, u.Network.Name, "reserved")
-		out <- gauge(addressesDesc, u.Free, u.Network.Name, "free")
+		family := "ipv4"
+		if u.Subnet.Addr().Is6() {
+			family = "ipv6"
+		}
+		out <- gauge(addressesDesc, u.Used, u.Network.Name, family, "used")
+		out <- gauge(addressesDesc, u.Reserved, u.Network.Name, family, "reserved")
+		if u.Free != engine.Countless {
+			out <- gauge(addressesDesc, u.Free, u.Network.Name, family, "free")
+		}
 	}
 }

@@ -66,7 +66,11 @@ func (f *fakeEngine) AliasSelections() ([]engine.AliasView, error) {
 }
 
 func (f *fakeEngine) AddressUse() ([]engine.AddressUse, error) {
-	return []engine.AddressUse{{Network: engine.Network{Name: "bridge"}, Reserved: 3, Used: 2, Free: 65531}}, f.err
+	n := engine.Network{Name: "bridge"}
+	return []engine.AddressUse{
+		{Network: n, Subnet: netip.MustParsePrefix("172.17.0.0/16"), Reserved: 3, Used: 2, Free: 65531},
+		{Network: n, Subnet: netip.MustParsePrefix("fd00::/64"), Reserved: 2, Used: 2, Free: engine.Countless},
+	}, f.err
 }
 
 func newFake(d *fakeDatapath, e *fakeEngine) *Metrics {
@@ -101,11 +105,13 @@ sluice_published_port_flows_total{container="web",host_ip="0.0.0.0",host_port="8
 # HELP sluice_alias_selections_total Flows that an alias has handed out to its members in turn.
 # TYPE sluice_alias_selections_total counter
 sluice_alias_selections_total{alias="rr",network="custom"} 4000
-# HELP sluice_ipam_addresses Addresses of a network's subnet: used by endpoints and aliases, reserved, or free.
+# HELP sluice_ipam_addresses Addresses of a network's subnet: used by endpoints and aliases, reserved, or free. Those that are free of more than 2^32 are not counted.
 # TYPE sluice_ipam_addresses gauge
-sluice_ipam_addresses{network="bridge",state="free"} 65531
-sluice_ipam_addresses{network="bridge",state="reserved"} 3
-sluice_ipam_addresses{network="bridge",state="used"} 2
+sluice_ipam_addresses{family="ipv4",network="bridge",state="free"} 65531
+sluice_ipam_addresses{family="ipv4",network="bridge",state="reserved"} 3
+sluice_ipam_addresses{family="ipv4",network="bridge",state="used"} 2
+sluice_ipam_addresses{family="ipv6",network="bridge",state="reserved"} 2
+sluice_ipam_addresses{family="ipv6",network="bridge",state="used"} 2
 `, "sluice_published_port_packets_total", "sluice_published_port_flows_total", "sluice_alias_selections_total", "sluice_ipam_addresses")
 }
 

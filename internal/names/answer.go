@@ -75,14 +75,23 @@ func (r *resolver) local(q dns.Question) (records []dns.RR, ok bool) {
 		return records, ok
 	}
 	addrs, ok := r.directory.ResolveName(r.sandbox, strings.TrimSuffix(q.Name, "."))
-	if q.Qtype != dns.TypeA && q.Qtype != dns.TypeANY {
-		return nil, ok
-	}
-	header.Rrtype = dns.TypeA
 	for _, addr := range addrs {
-		records = append(records, &dns.A{Hdr: header, A: net.IP(addr.AsSlice())})
+		header.Rrtype = dns.TypeA
+		if addr.Is6() {
+			header.Rrtype = dns.TypeAAAA
+		}
+		if q.Qtype == header.Rrtype || q.Qtype == dns.TypeANY {
+			records = append(records, addressRecord(header, addr))
+		}
 	}
 	return records, ok
+}
+
+func addressRecord(header dns.RR_Header, addr netip.Addr) dns.RR {
+	if addr.Is6() {
+		return &dns.AAAA{Hdr: header, AAAA: net.IP(addr.AsSlice())}
+	}
+	return &dns.A{Hdr: header, A: net.IP(addr.AsSlice())}
 }
 
 // outside hands the query on, if it may leave.
@@ -124,19 +133,4 @@ func finish(answer, query *dns.Msg, network string) {
 	}
 	answer.Compress = true
 	answer.Truncate(size)
-}
-
-// reverse returns the address that a name below in-addr.arpa stands for.
-func reverse(name string) (netip.Addr, bool) {
-	const suffix = ".in-addr.arpa."
-	at := len(name) - len(suffix)
-	if at <= 0 || !strings.EqualFold(name[at:], suffix) {
-		return netip.Addr{}, false
-	}
-	addr, err := netip.ParseAddr(name[:at])
-	if err != nil || !addr.Is4() {
-		return netip.Addr{}, false
-	}
-	b := addr.As4()
-	return netip.AddrFrom4([4]byte{b[3], b[2], b[1], b[0]}), true
 }

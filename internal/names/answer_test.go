@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -11,6 +12,7 @@ import (
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
+	const dual6 = "3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.0.d.f.ip6.arpa"
 	for _, test := range []struct {
 		name    string
 		kind    uint16
@@ -23,6 +25,17 @@ func TestAnswers(t *testing.T) {
 		{"net01.custombridge", dns.TypeA, "[172.20.0.2]", dns.RcodeSuccess, 0},
 		{"net01", dns.TypeANY, "[172.20.0.2]", dns.RcodeSuccess, 0},
 		{"net01", dns.TypeAAAA, "[]", dns.RcodeSuccess, 0},
+		{"dual", dns.TypeA, "[172.20.0.3]", dns.RcodeSuccess, 0},
+		{"dual", dns.TypeAAAA, "[fd00:20::3]", dns.RcodeSuccess, 0},
+		{"dual", dns.TypeANY, "[172.20.0.3 fd00:20::3]", dns.RcodeSuccess, 0},
+		{dual6, dns.TypePTR, "[dual.custombridge.]", dns.RcodeSuccess, 0},
+		{strings.ToUpper(dual6), dns.TypePTR, "[dual.custombridge.]", dns.RcodeSuccess, 0},
+		{dual6, dns.TypeA, "[]", dns.RcodeSuccess, 0},
+		{dual6[2:], dns.TypePTR, "[]", dns.RcodeNameError, 1},
+		{"0." + dual6, dns.TypePTR, "[]", dns.RcodeNameError, 1},
+		{"33" + dual6[1:], dns.TypePTR, "[]", dns.RcodeNameError, 1},
+		{"x" + dual6[1:], dns.TypePTR, "[]", dns.RcodeNameError, 1},
+		{"ip6.arpa", dns.TypePTR, "[]", dns.RcodeNameError, 1},
 		{"net01", dns.TypeMX, "[]", dns.RcodeSuccess, 0},
 		{"net01", dns.TypePTR, "[]", dns.RcodeSuccess, 0},
 		{"net01", dns.TypeHTTPS, "[]", dns.RcodeSuccess, 0},

@@ -12,13 +12,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// directory knows net01, at 172.20.0.2 of custombridge, and many.
+// directory knows net01, at 172.20.0.2 of custombridge, dual with IPv6, and many.
 type directory struct{ internal bool }
 
 func (directory) ResolveName(_, name string) ([]netip.Addr, bool) {
 	switch strings.ToLower(name) {
 	case "net01", "net01.custombridge":
 		return []netip.Addr{netip.MustParseAddr("172.20.0.2")}, true
+	case "dual":
+		return []netip.Addr{netip.MustParseAddr("172.20.0.3"), netip.MustParseAddr("fd00:20::3")}, true
 	case "many":
 		addr, addrs := netip.MustParseAddr("172.20.1.0"), []netip.Addr(nil)
 		for range 200 {
@@ -30,7 +32,13 @@ func (directory) ResolveName(_, name string) ([]netip.Addr, bool) {
 }
 
 func (directory) ResolveAddress(_ string, addr netip.Addr) (string, bool) {
-	return "net01.custombridge", addr == netip.MustParseAddr("172.20.0.2")
+	switch addr {
+	case netip.MustParseAddr("172.20.0.2"):
+		return "net01.custombridge", true
+	case netip.MustParseAddr("fd00:20::3"):
+		return "dual.custombridge", true
+	}
+	return "", false
 }
 
 func (d directory) ReachesOutside(string) bool { return !d.internal }

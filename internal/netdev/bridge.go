@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -14,18 +13,19 @@ import (
 // ErrWrongKind is returned when a device of another kind has the name.
 var ErrWrongKind = errors.New("a device of another kind has this name")
 
-// LendingDevice is the private bridge without ports whose ifindex the datapath
-// lends to route lookups: those refuse a device that does not forward.
-const LendingDevice = "sluice-fib"
-
 // Bridge is a network's bridge.
 type Bridge struct {
-	Name    string
-	Address netip.Prefix // the gateway's, with the subnet's prefix length
+	Name string
+	// Address and Address6 are the gateway's, with the subnet's prefix length;
+	// Address6 is zero without IPv6.
+	Address, Address6 netip.Prefix
 }
 
-// bridgeSettings are the sysctls of every network's bridge.
-var bridgeSettings = []sysctl{noForwarding, routeLocalnet, noIPv6}
+// settings are the sysctls of a network's bridge. What the stack forwards is not
+// its forwarding switch of IPv6 alone; but one that is 1 would make it a router.
+func (b Bridge) settings() []sysctl {
+	return append([]sysctl{noForwarding, routeLocalnet, noForwarding6}, ipv6Settings(b.Address6.IsValid())...)
+}
 
 // EnsureBridge makes the bridge, or repairs the one that has its name, and
 // returns its ifindex. Its MAC address is MACFor(address).
@@ -34,11 +34,11 @@ func (h *Host) EnsureBridge(b Bridge) (ifindex int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := setSysctls(b.Name, bridgeSettings...); err != nil {
+	if err := setSysctls(b.Name, b.settings()...); err != nil {
 		return 0, err
 	}
-	if err := h.netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(b.Address)}); err != nil {
-		return 0, fmt.Errorf("give %s the address %s: %w", b.Name, b.Address, err)
+	if err := setAddresses(h.netlink, link, b.Address, b.Address6); err != nil {
+		return 0, err
 	}
 	if err := h.netlink.LinkSetUp(link); err != nil {
 		return 0, fmt.Errorf("set %s up: %w", b.Name, err)
@@ -48,38 +48,15 @@ func (h *Host) EnsureBridge(b Bridge) (ifindex int, err error) {
 
 // RepairBridge restores the sysctls of a network's bridge, which a write to
 // the global switches resets.
-func (h *Host) RepairBridge(name string) error { return setSysctls(name, bridgeSettings...) }
+func (h *Host) RepairBridge(b Bridge) error { return setSysctls(b.Name, b.settings()...) }
 
-// BridgeIntact reports whether the bridge is there and up and has its address.
+// BridgeIntact reports whether the bridge is there and up and has its addresses.
 func (h *Host) BridgeIntact(b Bridge) (bool, error) {
 	link, err := h.find(b.Name)
 	if err != nil || link == nil || link.Attrs().RawFlags&unix.IFF_UP == 0 {
 		return false, err
 	}
-	addrs, err := h.netlink.AddrList(link, netlink.FAMILY_V4)
-	if err != nil {
-		return false, fmt.Errorf("list the addresses of %s: %w", b.Name, err)
-	}
-	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IPNet.String() == b.Address.String() }), nil
-}
-
-// EnsureLendingDevice makes or repairs LendingDevice and returns its ifindex.
-// It has no address and no port: it never sees a packet. A device that was
-// deleted since the first call comes back with its ifindex, which is a constant
-// of programs that run.
-func (h *Host) EnsureLendingDevice() (ifindex int, err error) {
-	link, err := h.ensureBridgeDevice(LendingDevice, nil, int(h.lending.Load()))
-	if err != nil {
-		return 0, err
-	}
-	h.lending.CompareAndSwap(0, int64(link.Attrs().Index))
-	if err := setSysctls(LendingDevice, forwarding, noIPv6); err != nil {
-		return 0, err
-	}
-	if err := h.netlink.LinkSetUp(link); err != nil {
-		return 0, fmt.Errorf("set %s up: %w", LendingDevice, err)
-	}
-	return link.Attrs().Index, nil
+	return hasAddresses(h.netlink, link, b.Address, b.Address6)
 }
 
 // ensureBridgeDevice returns the bridge name, made with the MAC address if

@@ -11,13 +11,13 @@ import (
 )
 
 // EnsureNeighbour gives a bridge a permanent neighbour entry for an address
-// that no device has. Its MAC address is MACFor(addr).
-func (h *Host) EnsureNeighbour(bridge string, addr netip.Addr) error {
+// that no device has.
+func (h *Host) EnsureNeighbour(bridge string, addr netip.Addr, mac net.HardwareAddr) error {
 	link, err := h.netlink.LinkByName(bridge)
 	if err != nil {
 		return fmt.Errorf("look for the bridge %s: %w", bridge, err)
 	}
-	return h.setNeighbour(link, addr, MACFor(addr))
+	return h.setNeighbour(link, addr, mac)
 }
 
 func (h *Host) setNeighbour(link netlink.Link, addr netip.Addr, mac net.HardwareAddr) error {
@@ -34,10 +34,10 @@ func (h *Host) setNeighbour(link netlink.Link, addr netip.Addr, mac net.Hardware
 }
 
 // DeleteNeighbour removes a bridge's entry for an address. What is not there
-// is no error.
+// is no error, and neither is a zero address.
 func (h *Host) DeleteNeighbour(bridge string, addr netip.Addr) error {
 	link, err := h.find(bridge)
-	if err != nil || link == nil {
+	if err != nil || link == nil || !addr.IsValid() {
 		return err
 	}
 	err = h.netlink.NeighDel(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: addr.AsSlice()})

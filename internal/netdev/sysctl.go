@@ -31,17 +31,50 @@ var (
 // event for everyone who watches. A kernel without IPv6 needs no IPv6 setting.
 func setSysctls(device string, settings ...sysctl) error {
 	for _, s := range settings {
-		path := filepath.Join("/proc/sys/net", s.family, "conf", device, s.name)
-		current, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) && s.family == "ipv6" {
+		current, err := readSysctl(device, s)
+		if errors.Is(err, ErrNoIPv6) || err == nil && current == s.value {
 			continue
 		}
-		if err == nil && string(bytes.TrimSpace(current)) == s.value {
-			continue
-		}
-		if err := os.WriteFile(path, []byte(s.value), 0); err != nil {
-			return fmt.Errorf("set net.%s.conf.%s.%s: %w", s.family, device, s.name, err)
+		if err := s.write(device); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (s sysctl) path(device string) string {
+	return filepath.Join("/proc/sys/net", s.family, "conf", device, s.name)
+}
+
+func (s sysctl) write(device string) error {
+	if err := os.WriteFile(s.path(device), []byte(s.value), 0); err != nil {
+		return fmt.Errorf("set net.%s.conf.%s.%s: %w", s.family, device, s.name, err)
+	}
+	return nil
+}
+
+// readSysctl returns the value that a device's setting has, or ErrNoIPv6.
+func readSysctl(device string, s sysctl) (string, error) {
+	value, err := os.ReadFile(s.path(device))
+	if errors.Is(err, fs.ErrNotExist) && s.family == "ipv6" {
+		if _, err := os.Stat("/proc/sys/net/ipv6/conf"); errors.Is(err, fs.ErrNotExist) {
+			return "", ErrNoIPv6
+		}
+	}
+	return string(bytes.TrimSpace(value)), err
+}
+
+// inheriting lets the devices that make makes have a setting from their birth on.
+func inheriting(s sysctl, make func() error) error {
+	before, err := readSysctl("default", s)
+	if errors.Is(err, ErrNoIPv6) || err == nil && before == s.value {
+		return make()
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.write("default"); err != nil {
+		return err
+	}
+	return errors.Join(make(), sysctl{s.family, s.name, before}.write("default"))
 }

@@ -18,17 +18,20 @@ type Veth struct {
 	Sandbox string // path of the network namespace of the inner end
 	Device  string // name of the inner end
 	MAC     net.HardwareAddr
-	Address netip.Prefix // of the inner end, with the subnet's prefix length
-	Gateway netip.Addr   // zero for no default route
+	// Address and Address6 are of the inner end, with the subnet's prefix length;
+	// Address6 is zero without IPv6.
+	Address, Address6 netip.Prefix
+	// Gateway and Gateway6 are zero for no default route.
+	Gateway, Gateway6 netip.Addr
 }
 
 // vethSettings are the sysctls of every veth's outer end.
-var vethSettings = []sysctl{noForwarding, noIPv6}
+var vethSettings = []sysctl{noForwarding, noForwarding6, noIPv6}
 
 // EnsureVeth makes the pair, or repairs the one that has its name, and returns
 // the ifindex of the outer end. The bridge knows by a static entry where the
-// MAC address is, and learns nothing from the port; its neighbour entry for
-// the address is permanent.
+// MAC address is, and learns nothing from the port; its neighbour entries for
+// the addresses are permanent.
 func (h *Host) EnsureVeth(v Veth) (ifindex int, err error) {
 	ns, err := openNamespace(v.Sandbox)
 	if err != nil {
@@ -120,13 +123,16 @@ func (h *Host) ensurePort(v Veth, outer, bridge netlink.Link) error {
 	if err != nil {
 		return fmt.Errorf("tell %s where %s is: %w", v.Bridge, v.MAC, err)
 	}
-	return h.setNeighbour(bridge, v.Address.Addr(), v.MAC)
+	if err := h.setNeighbour(bridge, v.Address.Addr(), v.MAC); err != nil || !v.Address6.IsValid() {
+		return err
+	}
+	return h.setNeighbour(bridge, v.Address6.Addr(), v.MAC)
 }
 
-// configureInner gives the inner end its address and routes. It runs in the
+// configureInner gives the inner end its addresses and routes. It runs in the
 // sandbox's namespace.
 func configureInner(v Veth) error {
-	if err := setSysctls(v.Device, noIPv6); err != nil {
+	if err := setSysctls(v.Device, ipv6Settings(v.Address6.IsValid())...); err != nil {
 		return err
 	}
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -138,25 +144,30 @@ func configureInner(v Veth) error {
 	if err != nil {
 		return err
 	}
-	if err := handle.AddrReplace(inner, &netlink.Addr{IPNet: ipNet(v.Address)}); err != nil {
-		return fmt.Errorf("address %s: %w", v.Address, err)
+	if err := setAddresses(handle, inner, v.Address, v.Address6); err != nil {
+		return err
 	}
 	if err := handle.LinkSetUp(inner); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	if !v.Gateway.IsValid() {
-		return nil
-	}
-	err = handle.RouteReplace(&netlink.Route{LinkIndex: inner.Attrs().Index, Gw: v.Gateway.AsSlice()})
-	if err != nil {
-		return fmt.Errorf("default route by %s: %w", v.Gateway, err)
+	for _, gateway := range []netip.Addr{v.Gateway, v.Gateway6} {
+		if !gateway.IsValid() {
+			continue
+		}
+		err = handle.RouteReplace(&netlink.Route{LinkIndex: inner.Attrs().Index, Gw: gateway.AsSlice()})
+		if err != nil {
+			return fmt.Errorf("default route by %s: %w", gateway, err)
+		}
 	}
 	return nil
 }
 
-// DeleteVeth removes the pair and the bridge's neighbour entry for its
-// address. What is not there is no error.
-func (h *Host) DeleteVeth(name, bridge string, addr netip.Addr) error {
-	err := h.DeleteDevice(name)
-	return errors.Join(err, h.DeleteNeighbour(bridge, addr))
+// DeleteVeth removes the pair and the bridge's neighbour entries for its
+// addresses, of which zero ones are left out. What is not there is no error.
+func (h *Host) DeleteVeth(name, bridge string, addrs ...netip.Addr) error {
+	errs := []error{h.DeleteDevice(name)}
+	for _, addr := range addrs {
+		errs = append(errs, h.DeleteNeighbour(bridge, addr))
+	}
+	return errors.Join(errs...)
 }

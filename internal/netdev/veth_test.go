@@ -111,7 +111,7 @@ func TestBridge(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSysctl(t, "ipv4/conf/br-test/forwarding", "1")
-	if err := host.RepairBridge(testBridge.Name); err != nil {
+	if err := host.RepairBridge(testBridge); err != nil {
 		t.Fatal(err)
 	}
 	wantSysctl(t, "ipv4/conf/br-test/forwarding", "0")
@@ -160,6 +160,24 @@ func TestLendingDevice(t *testing.T) {
 	}
 	wantSysctl(t, "ipv4/conf/sluice-fib/forwarding", "1")
 	wantSysctl(t, "ipv4/ip_forward", "0")
+	wantSysctl(t, "ipv6/conf/sluice-fib/forwarding", "1")
+	wantSysctl(t, "ipv6/conf/all/forwarding", "0")
+	wantSysctl(t, "ipv6/conf/default/forwarding", "0")
+
+	// Somebody writes the global switch, or ours.
+	for _, device := range []string{"all", "sluice-fib"} {
+		for _, value := range []string{"1", "0"} {
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+device+"/forwarding", []byte(value), 0); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := host.EnsureLendingDevice(); err != nil || again != first {
+				t.Errorf("with %s forwarding %s it is %d, %v, and was %d", device, value, again, err, first)
+			}
+			wantSysctl(t, "ipv6/conf/sluice-fib/forwarding", "1")
+		}
+	}
+	wantSysctl(t, "ipv6/conf/all/forwarding", "0")
+	wantSysctl(t, "ipv6/conf/default/forwarding", "0")
 }
 
 func TestVethConnectsSandboxes(t *testing.T) {

@@ -31,10 +31,6 @@ func parse(spec string) (s Spec, reason string) {
 	if s.Protocol, reason = parseProtocol(protocol); reason != "" {
 		return s, reason
 	}
-	if strings.Contains(text, "[") || strings.Count(text, ":") > 2 {
-		return s, "publishing on IPv6 addresses is not supported yet"
-	}
-
 	addr, host, target := split(text)
 	if s.HostAddr, reason = parseHostAddr(addr); reason != "" {
 		return s, reason
@@ -52,14 +48,24 @@ func parse(spec string) (s Spec, reason string) {
 
 // split takes a specification without protocol apart. What is left out is "".
 func split(text string) (addr, host, target string) {
-	parts := strings.Split(text, ":")
-	switch len(parts) {
-	case 1:
-		return "", "", parts[0]
-	case 2:
-		return "", parts[0], parts[1]
+	rest, target, found := cutLast(text)
+	if !found {
+		return "", "", text
 	}
-	return parts[0], parts[1], parts[2]
+	addr, host, found = cutLast(rest)
+	if !found {
+		return "", rest, target
+	}
+	return addr, host, target
+}
+
+// cutLast is strings.Cut at the last colon.
+func cutLast(text string) (before, after string, found bool) {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return text, "", false
+	}
+	return text[:at], text[at+1:], true
 }
 
 func parseProtocol(name string) (protocol uint8, reason string) {
@@ -76,11 +82,20 @@ func parseProtocol(name string) (protocol uint8, reason string) {
 
 func parseHostAddr(text string) (addr netip.Addr, reason string) {
 	if text == "" {
-		return netip.IPv4Unspecified(), ""
+		return addr, ""
 	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil || !addr.Is4() {
-		return addr, strconv.Quote(text) + " is not an IPv4 address: the form is " + usage
+	bare := text
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok && strings.Contains(inner, ":") {
+			bare = inner
+		}
+	}
+	addr, err := netip.ParseAddr(bare)
+	if err != nil || addr.Zone() != "" {
+		return addr, strconv.Quote(text) + " is not an IP address: the form is " + usage
+	}
+	if addr = addr.Unmap(); addr.Is6() && addr.IsLinkLocalUnicast() {
+		return addr, "a port cannot be published on the link-local address " + addr.String() + ": it says nothing of the link"
 	}
 	return addr, ""
 }

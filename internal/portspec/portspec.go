@@ -5,7 +5,7 @@
 //	CONTAINER[-CONTAINER][/PROTOCOL]
 //
 // As in Docker, a host port of 0, or none before the colon, leaves the choice to
-// the engine, and an empty protocol is tcp.
+// the engine, an empty protocol is tcp, and an IPv6 address is in brackets or not.
 package portspec
 
 import (
@@ -18,8 +18,10 @@ import (
 
 // Spec is what a port specification asks for.
 type Spec struct {
-	Protocol uint8      // IPPROTO_TCP or IPPROTO_UDP
-	HostAddr netip.Addr // 0.0.0.0 for every address of the host
+	Protocol uint8 // IPPROTO_TCP or IPPROTO_UDP
+	// HostAddr is 0.0.0.0 for every IPv4 address of the host, :: for every IPv6 one,
+	// and zero for all.
+	HostAddr netip.Addr
 
 	// First to Last are the host's ports; both 0 leave the choice to the
 	// engine.
@@ -38,7 +40,10 @@ func (s Spec) String() string {
 	if s.First != 0 {
 		host = Span(s.First, s.Last)
 	}
-	if !s.HostAddr.IsUnspecified() {
+	switch {
+	case s.HostAddr.Is6():
+		return "[" + s.HostAddr.String() + "]:" + host + ":" + target
+	case s.HostAddr.IsValid():
 		return s.HostAddr.String() + ":" + host + ":" + target
 	}
 	if host == "" {

@@ -10,24 +10,29 @@ import (
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	any4, loopback := netip.IPv4Unspecified(), netip.MustParseAddr("127.0.0.1")
+	every, loopback := netip.Addr{}, netip.MustParseAddr("127.0.0.1")
 	const tcp, udp = unix.IPPROTO_TCP, unix.IPPROTO_UDP
 	for text, want := range map[string]Spec{
-		"8080:80":                   {tcp, any4, 8080, 8080, 80, 80},
-		"8080:80/tcp":               {tcp, any4, 8080, 8080, 80, 80},
-		"53:53/UDP":                 {udp, any4, 53, 53, 53, 53},
-		"0.0.0.0:8080:80":           {tcp, any4, 8080, 8080, 80, 80},
+		"8080:80":                   {tcp, every, 8080, 8080, 80, 80},
+		"8080:80/tcp":               {tcp, every, 8080, 8080, 80, 80},
+		"53:53/UDP":                 {udp, every, 53, 53, 53, 53},
+		"0.0.0.0:8080:80":           {tcp, netip.IPv4Unspecified(), 8080, 8080, 80, 80},
 		"127.0.0.1:8080:80":         {tcp, loopback, 8080, 8080, 80, 80},
-		"8000-8010:9000-9010":       {tcp, any4, 8000, 8010, 9000, 9010},
-		"8000-8010:80":              {tcp, any4, 8000, 8010, 80, 80},
-		"80":                        {tcp, any4, 0, 0, 80, 80},
-		"80-82/udp":                 {udp, any4, 0, 0, 80, 82},
+		"8000-8010:9000-9010":       {tcp, every, 8000, 8010, 9000, 9010},
+		"8000-8010:80":              {tcp, every, 8000, 8010, 80, 80},
+		"80":                        {tcp, every, 0, 0, 80, 80},
+		"80-82/udp":                 {udp, every, 0, 0, 80, 82},
 		"127.0.0.1::80":             {tcp, loopback, 0, 0, 80, 80},
-		":80":                       {tcp, any4, 0, 0, 80, 80},
-		"::80/udp":                  {udp, any4, 0, 0, 80, 80},
-		"0:80":                      {tcp, any4, 0, 0, 80, 80},
-		"8097:80/":                  {tcp, any4, 8097, 8097, 80, 80},
-		"1-65535:1-65535":           {tcp, any4, 1, 65535, 1, 65535},
+		":80":                       {tcp, every, 0, 0, 80, 80},
+		"::80/udp":                  {udp, every, 0, 0, 80, 80},
+		"0:80":                      {tcp, every, 0, 0, 80, 80},
+		"8097:80/":                  {tcp, every, 8097, 8097, 80, 80},
+		"1-65535:1-65535":           {tcp, every, 1, 65535, 1, 65535},
+		"[::]:8080:80":              {tcp, netip.IPv6Unspecified(), 8080, 8080, 80, 80},
+		":::8080:80":                {tcp, netip.IPv6Unspecified(), 8080, 8080, 80, 80},
+		"[fd00::1]::80/udp":         {udp, netip.MustParseAddr("fd00::1"), 0, 0, 80, 80},
+		"::1:8080:80":               {tcp, netip.MustParseAddr("::1"), 8080, 8080, 80, 80},
+		"[::ffff:127.0.0.1]:1:80":   {tcp, loopback, 1, 1, 80, 80},
 		"127.0.0.1:8000-8001:80-81": {tcp, loopback, 8000, 8001, 80, 81},
 	} {
 		got, err := Parse(text)
@@ -52,10 +57,13 @@ func TestParseRefuses(t *testing.T) {
 		"8080:80-81":              "differ in length",
 		"8080:80/icmp":            `unknown protocol "icmp"`,
 		"8080:80/sctp":            "sctp is not supported",
-		"[::1]:8080:80":           "IPv6",
-		"::1:8080:80":             "IPv6",
-		"localhost:8080:80":       "not an IPv4 address",
-		"10.0.0:8080:80":          "not an IPv4 address",
+		"[fe80::1]:8080:80":       "link-local address fe80::1",
+		"[fd00::1%eth0]:8080:80":  "not an IP address",
+		"[127.0.0.1]:8080:80":     "not an IP address",
+		"[::1:8080:80":            "not an IP address",
+		"[::1]8080:80":            "not an IP address",
+		"localhost:8080:80":       "not an IP address",
+		"10.0.0:8080:80":          "not an IP address",
 		"8080:80,from=10.0.0.0/8": `option "from=10.0.0.0/8" is not supported yet`,
 		"8080:80,limit=10/s":      `option "limit=10/s" is not supported yet`,
 	} {
