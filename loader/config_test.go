@@ -21,6 +21,7 @@ func TestConstantsReachThePrograms(t *testing.T) {
 	config := Config{
 		DryRun: true, Observe: true, FIBIfindex: 0x01020304, HostCookie: 0x1112131415161718,
 		LocalPorts: [2]uint16{0x2122, 0x3132}, ConntrackMax: 128,
+		Without: Features{FIBSkipNeigh: true, FIBSource: true, CsumIPv6: true},
 	}
 	l, err := Open(root, config)
 	must(t, err)
@@ -31,6 +32,9 @@ func TestConstantsReachThePrograms(t *testing.T) {
 		"observe":           {1},
 		"fib_ifindex":       order.AppendUint32(nil, config.FIBIfindex),
 		"host_netns_cookie": order.AppendUint64(nil, config.HostCookie),
+		"fib_skip_neigh":    {0},
+		"fib_source":        {0},
+		"csum_ipv6":         {0},
 		"local_port_first":  order.AppendUint16(nil, config.LocalPorts[0]),
 		"local_port_last":   order.AppendUint16(nil, config.LocalPorts[1]),
 		"timeout_icmp":      order.AppendUint32(nil, 60), // not the loader's: it keeps its default

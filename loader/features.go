@@ -18,6 +18,9 @@ type Features struct {
 	// FIBSource is BPF_FIB_LOOKUP_SRC, of Linux 6.7: without it masquerade does
 	// not learn which source address a route prefers.
 	FIBSource bool
+	// CsumIPv6 is BPF_F_IPV6 of bpf_l4_csum_replace, of Linux 6.16: without it
+	// the sum that a device made over a whole IPv6 packet needs a second call.
+	CsumIPv6 bool
 }
 
 // Flags of bpf_fib_lookup.
@@ -26,14 +29,21 @@ const (
 	fibSource    = 1 << 4
 )
 
+// Flags of bpf_l4_csum_replace.
+const (
+	csumPseudoHeader = 1 << 4
+	csumIPv6         = 1 << 7
+)
+
 // KernelFeatures asks the kernel, not its version: distributions backport.
 var KernelFeatures = sync.OnceValues(func() (Features, error) {
 	var f Features
-	var errSkip, errSource error
+	var errSkip, errSource, errCsum error
 	f.FIBSkipNeigh, errSkip = haveFIBFlag(fibSkipNeigh)
 	f.FIBSource, errSource = haveFIBFlag(fibSource)
-	if err := errors.Join(errSkip, errSource); err != nil {
-		return Features{}, fmt.Errorf("ask for the flags of bpf_fib_lookup: %w", err)
+	f.CsumIPv6, errCsum = haveCsumFlag(csumIPv6)
+	if err := errors.Join(errSkip, errSource, errCsum); err != nil {
+		return Features{}, fmt.Errorf("ask the kernel for helpers' flags: %w", err)
 	}
 	return f, nil
 })
@@ -56,20 +66,48 @@ func haveFIBFlag(flag int32) (bool, error) {
 		asm.FnFibLookup.Call(),
 		asm.Return(),
 	)
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: code})
-	if err != nil {
+	errno, err := runHelper(code)
+	switch {
+	case err != nil:
 		return false, err
-	}
-	defer program.Close()
-	verdict, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64)})
-	if err != nil {
-		return false, err
-	}
-	switch unix.Errno(-int32(verdict)) {
-	case unix.ENODEV:
+	case errno == unix.ENODEV:
 		return true, nil
-	case unix.EINVAL:
+	case errno == unix.EINVAL:
 		return false, nil
 	}
-	return false, fmt.Errorf("flag %#x: unexpected result %d", flag, int32(verdict))
+	return false, fmt.Errorf("bpf_fib_lookup, flag %#x: unexpected result %w", flag, errno)
+}
+
+// haveCsumFlag runs bpf_l4_csum_replace for a checksum at an odd offset, which no
+// kernel takes: one that knows the flag faults the offset, another one refuses
+// the call before.
+func haveCsumFlag(flag int32) (bool, error) {
+	errno, err := runHelper(asm.Instructions{
+		asm.Mov.Imm(asm.R2, 1),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.Mov.Imm(asm.R5, csumPseudoHeader|flag),
+		asm.FnL4CsumReplace.Call(),
+		asm.Return(),
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case errno == unix.EFAULT:
+		return true, nil
+	case errno == unix.EINVAL:
+		return false, nil
+	}
+	return false, fmt.Errorf("bpf_l4_csum_replace, flag %#x: unexpected result %w", flag, errno)
+}
+
+// runHelper runs a program that calls a helper and returns what that says.
+func runHelper(code asm.Instructions) (unix.Errno, error) {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: code})
+	if err != nil {
+		return 0, err
+	}
+	defer program.Close()
+	result, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64)})
+	return unix.Errno(-int32(result)), err
 }
