@@ -65,6 +65,11 @@ SOAK_SEED ?= 0
 soak: root go test-tools ## kill the daemon SOAK_KILLS times during a loop of every verb (root)
 	go test -timeout 2h -v -run '^TestSoak$$' ./internal/e2e -soak.kills=$(SOAK_KILLS) -soak.seed=$(SOAK_SEED)
 
+FUZZTIME ?= 60s
+.PHONY: fuzz
+fuzz: root go ## send arbitrary bytes into the tc programs for FUZZTIME (60s), beside the model (root)
+	go test -run '^$$' -fuzz '^FuzzPackets$$' -fuzztime $(FUZZTIME) ./internal/datapath
+
 KERNELS ?= 6.1 6.12
 .PHONY: test-kernels
 test-kernels: go kernel-tools ## single packets and tutorial rows on KERNELS, in QEMU

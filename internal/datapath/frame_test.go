@@ -35,6 +35,7 @@ type frame struct {
 	noChecksum     bool   // of UDP
 	payload        []byte
 	raw            []byte // all that follows the IPv4 header, instead of it
+	arp            []byte // ARP, instead of an IPv4 packet
 	padding        []byte // behind the IPv4 packet, as short Ethernet frames have it
 }
 
@@ -145,6 +146,9 @@ func (f frame) transport(ip *layers.IPv4) gopacket.SerializableLayer {
 
 // bytes is the frame as it is on the wire, every length and checksum right.
 func (f frame) bytes() []byte {
+	if f.arp != nil {
+		return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x06}, f.arp)
+	}
 	ip := &layers.IPv4{
 		Version: 4, Id: 0x1234, TTL: f.ttl, Protocol: f.protocol, FragOffset: f.offset,
 		SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice(),
@@ -168,7 +172,7 @@ func (f frame) bytes() []byte {
 		copy(raw[24:], []byte{0, 0})
 		binary.BigEndian.PutUint16(raw[24:], ^sum16(raw[14:transportAt(raw)]))
 	}
-	if f.noChecksum {
+	if f.noChecksum && f.offset == 0 {
 		copy(raw[transportAt(raw)+6:], []byte{0, 0})
 	}
 	return raw

@@ -39,14 +39,8 @@ type skb struct {
 func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
 	f.t.Helper()
 	before, drops := f.packets(), f.drops()
-	context.Mark, context.Tstamp = 0xbeef, 1
-	var left skb
-	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left}
-	verdict, err := f.loader.Program(hook).Run(options)
-	if err != nil {
-		f.t.Fatalf("run the %s program: %v", hook, err)
-	}
-	out := options.DataOut
+	got := f.execute(hook, context, raw)
+	verdict, out, left := got.code, got.raw, got.left
 	if !f.config.DryRun {
 		counted := verdictOf(verdict)
 		if !reflect.DeepEqual(f.drops(), drops) {
@@ -64,6 +58,26 @@ func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []by
 		f.t.Errorf("redirected with mark %#x, time stamp %d", left.Mark, left.Tstamp)
 	}
 	return verdict, out
+}
+
+// result is what a program made of a frame.
+type result struct {
+	code uint32
+	raw  []byte
+	left skb
+}
+
+// execute sends raw bytes through a hook's program, with a mark and a time stamp.
+func (f *fixture) execute(hook datapath.Hook, context skb, raw []byte) result {
+	f.t.Helper()
+	context.Mark, context.Tstamp = 0xbeef, 1
+	var left skb
+	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left}
+	code, err := f.loader.Program(hook).Run(options)
+	if err != nil {
+		f.t.Fatalf("run the %s program: %v", hook, err)
+	}
+	return result{code, options.DataOut, left}
 }
 
 func isIPv4(raw []byte) bool {

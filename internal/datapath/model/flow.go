@@ -1,0 +1,252 @@
+package model
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// Bits of a flow's state, and where a half's packets go: bpf/types.h.
+const (
+	flowReplied, flowConfirmed   = 0x01, 0x02
+	flowFINForward, flowFINReply = 0x04, 0x08
+	flowReset                    = 0x10
+
+	targetEndpoint, targetPeer, targetOutside, targetStack = 1, 2, 3, 4
+)
+
+// Key is what packets of one direction of a flow have in common before they
+// are translated, and where they are seen.
+type Key struct {
+	Src, Dst     netip.Addr
+	Sport, Dport uint16
+	Zone         uint16
+	Protocol     uint8
+	EchoReply    bool
+}
+
+// answer is the key of an answer to the key's packets, seen in a zone.
+func (k Key) answer(zone uint16) Key {
+	k.Src, k.Dst, k.Sport, k.Dport = k.Dst, k.Src, k.Dport, k.Sport
+	k.EchoReply = k.Protocol == unix.IPPROTO_ICMP && !k.EchoReply
+	k.Zone = zone
+	return k
+}
+
+// Flow is both of its halves: a packet of one direction leaves as what the
+// other direction's packets answer.
+type Flow struct {
+	Forward, Back Key
+	target        uint8 // of the forward direction
+	backTarget    uint8
+	hops          uint8
+
+	endpoint, peer, rule reference
+	state                uint8
+	created, seen        uint32
+}
+
+// reference names an entry that a flow depends on, as it was.
+type reference struct{ index, generation uint32 }
+
+// other is the key of the other direction.
+func (f *Flow) other(k Key) Key {
+	if k == f.Forward {
+		return f.Back
+	}
+	return f.Forward
+}
+
+// leaves is what a packet of a direction becomes.
+func (f *Flow) leaves(k Key) Key { return f.other(k).answer(0) }
+
+// Half is one entry of the conntrack table.
+type Half struct {
+	Head datapath.FlowHead
+	To   Key // what packets become; without a zone
+}
+
+// Halves is the conntrack table as it must be.
+func (m *Model) Halves() map[Key]Half {
+	all := map[Key]Half{}
+	for key, f := range m.flows {
+		all[key] = f.half(key)
+	}
+	return all
+}
+
+func (f *Flow) half(key Key) Half {
+	head := datapath.FlowHead{
+		Created: f.created, Seen: f.seen, State: f.state, Target: f.target, BackTarget: f.backTarget,
+		BackZone: f.Back.Zone, Hops: f.hops,
+		Endpoint: f.endpoint.index, EndpointGeneration: f.endpoint.generation,
+		Peer: f.peer.index, PeerGeneration: f.peer.generation, Rule: f.rule.index, RuleGeneration: f.rule.generation,
+	}
+	if key != f.Forward {
+		head.Direction, head.Target, head.BackTarget, head.BackZone = 1, f.backTarget, f.target, f.Forward.Zone
+	}
+	return Half{head, f.leaves(key)}
+}
+
+// Evict takes one half out of the table, as a full one does.
+func (m *Model) Evict(key Key) { delete(m.flows, key) }
+
+// timeout is how many seconds a flow lives without a packet: RFC 5382, 4787
+// and 5508.
+func (f *Flow) timeout() int32 {
+	switch {
+	case f.Forward.Protocol == unix.IPPROTO_ICMP:
+		return 60
+	case f.Forward.Protocol == unix.IPPROTO_UDP && f.state&flowReplied != 0:
+		return 300
+	case f.Forward.Protocol == unix.IPPROTO_UDP:
+		return 120
+	case f.state&flowReset != 0:
+		return 10
+	case f.state&(flowFINForward|flowFINReply) != 0:
+		return 240
+	case f.state&flowConfirmed != 0:
+		return 7440
+	}
+	return 240
+}
+
+func (m *Model) alive(f *Flow) bool {
+	return int32(m.Now-f.seen) <= f.timeout() &&
+		m.ruleGenerations[f.rule.index] == f.rule.generation &&
+		m.endpointGenerations[f.endpoint.index] == f.endpoint.generation &&
+		(f.peer.index == 0 || m.endpointGenerations[f.peer.index] == f.peer.generation)
+}
+
+// find is the live flow of a packet, brought up to date, or nil.
+func (m *Model) find(p *packet) *Flow {
+	if !p.hasPorts {
+		return nil
+	}
+	key := p.key()
+	f := m.flows[key]
+	if f == nil {
+		return nil
+	}
+	const closed = flowFINForward | flowFINReply
+	closing := f.state&flowReset != 0 || f.state&closed == closed
+	reopens := p.protocol == unix.IPPROTO_TCP && p.opens() && closing
+	if m.alive(f) && !reopens && m.touch(f, key, p) {
+		return f
+	}
+	m.end(f, key)
+	return nil
+}
+
+// peek is the live flow of a key, or nil.
+func (m *Model) peek(key Key) *Flow {
+	if f := m.flows[key]; f != nil && m.alive(f) {
+		return f
+	}
+	return nil
+}
+
+// touch counts a packet in a flow's state. Where the other half has been
+// evicted it comes back; false when its key has gone to another flow.
+func (m *Model) touch(f *Flow, key Key, p *packet) bool {
+	state := f.next(key == f.Forward, p)
+	if f.seen == m.Now && f.state == state {
+		return true
+	}
+	f.seen, f.state = m.Now, state
+	other := f.other(key)
+	if m.flows[other] == nil {
+		m.flows[other] = f
+	}
+	return m.flows[other] == f
+}
+
+func (f *Flow) next(forward bool, p *packet) uint8 {
+	state := f.state
+	if !forward {
+		state |= flowReplied
+	} else if state&flowReplied != 0 {
+		state |= flowConfirmed
+	}
+	if p.protocol != unix.IPPROTO_TCP {
+		return state
+	}
+	if p.flags&tcpRST != 0 {
+		return state | flowReset
+	}
+	state &^= flowReset
+	if p.flags&tcpFIN != 0 && forward {
+		state |= flowFINForward
+	} else if p.flags&tcpFIN != 0 {
+		state |= flowFINReply
+	}
+	return state
+}
+
+// end takes away the half at key, and the other one if it is of this flow.
+func (m *Model) end(f *Flow, key Key) {
+	if other := f.other(key); m.flows[other] == f {
+		delete(m.flows, other)
+	}
+	delete(m.flows, key)
+}
+
+// free says whether a key can become a flow's back half: nobody has it, or a
+// flow that has died, or this very flow whose forward half was evicted.
+func (m *Model) free(f *Flow) bool {
+	holder := m.flows[f.Back]
+	return holder == nil || !m.alive(holder) || holder.other(f.Back) == f.Forward
+}
+
+// claim takes the back half's key.
+func (m *Model) claim(f *Flow) bool {
+	if !m.free(f) {
+		return false
+	}
+	if holder := m.flows[f.Back]; holder != nil {
+		m.end(holder, f.Back)
+	}
+	m.flows[f.Back] = f
+	return true
+}
+
+// claimPort finds a source port that is free and claims it. Which of those it
+// is nobody promises, so the one that the datapath took is asked for first.
+func (m *Model) claimPort(f *Flow, ofHost bool) bool {
+	take := func(port uint16) bool {
+		f.Back.Dport = port
+		return (!ofHost || !m.portTaken(f.Back)) && m.claim(f)
+	}
+	if port, ok := m.Took(f.Forward); ok && m.translates(port) && take(port) {
+		return true
+	}
+	for port := 65535; port > 0; port-- {
+		if m.translates(uint16(port)) && take(uint16(port)) {
+			return true
+		}
+	}
+	return false
+}
+
+// translates says whether a port may be a translated flow's.
+func (m *Model) translates(port uint16) bool {
+	return port > m.LocalPorts[1] || port >= 1024 && port < m.LocalPorts[0]
+}
+
+// portTaken says whether a published port or a socket of the host would get
+// the packets of a key.
+func (m *Model) portTaken(back Key) bool {
+	for _, rule := range m.rules {
+		if covers(rule, back.Protocol, back.Dport) {
+			return true
+		}
+	}
+	for _, s := range m.Sockets {
+		if s.gets(back) {
+			return true
+		}
+	}
+	return false
+}

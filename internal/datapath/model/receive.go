@@ -1,0 +1,107 @@
+package model
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
+)
+
+// Frame is a packet where a hook sees it.
+type Frame struct {
+	Hook    datapath.Hook
+	Ifindex uint32
+	Raw     []byte // from the Ethernet header on
+	// Forwarded says that the stack has it from another device.
+	Forwarded bool
+	GSO       int // the payload of a segment, 0 for a packet that is not cut
+}
+
+// Outcome is what has to become of a frame.
+type Outcome struct {
+	Verdict datapath.Verdict
+	Reason  reasons.Reason // of a drop
+	// Told says that the packet has become an error to its sender.
+	Told bool
+	// Raw is the frame that leaves; its checksums are those of the one that
+	// came, see Sums. It means nothing when the packet is dropped in silence.
+	Raw []byte
+}
+
+type verdict struct {
+	datapath.Verdict
+	reason reasons.Reason
+}
+
+var (
+	pass     = verdict{Verdict: datapath.VerdictPass}
+	redirect = verdict{Verdict: datapath.VerdictRedirect}
+)
+
+func drop(reason reasons.Reason) verdict { return verdict{datapath.VerdictDrop, reason} }
+
+// Receive takes a frame in: it decides, changes the state and counts.
+func (m *Model) Receive(f Frame) Outcome {
+	p := &packet{raw: slices.Clone(f.Raw), gso: f.GSO, ethertype: be16(f.Raw[12:])}
+	v := m.decide(f, p)
+	m.Packets[Count{f.Hook, v.Verdict}]++
+	o := Outcome{Verdict: v.Verdict, Reason: v.reason}
+	if v.Verdict == datapath.VerdictDrop {
+		m.Drops[v.reason]++
+		o.Told = m.tell(p, v.reason)
+	}
+	o.Raw = p.raw
+	return o
+}
+
+func (m *Model) decide(f Frame, p *packet) verdict {
+	switch f.Hook {
+	case datapath.HookContainer:
+		return m.container(p, f.Ifindex)
+	case datapath.HookUplink:
+		return m.uplink(p, f.Ifindex)
+	case datapath.HookBridge:
+		return m.bridge(p, f.Forwarded)
+	case datapath.HookResolver:
+		return m.resolver(p)
+	}
+	return pass
+}
+
+// tell turns a packet whose TTL has run out, or that does not fit, into the
+// error to its sender, and says whether it has one (RFC 1122 3.2.2).
+func (m *Model) tell(p *packet, reason reasons.Reason) bool {
+	if reason != reasons.TtlExceeded && reason != reasons.MtuExceeded || m.Silent[p.sender] {
+		return false
+	}
+	if !p.self.IsValid() || p.later || p.protocol == unix.IPPROTO_ICMP && !p.hasPorts || !answerable(p.src) {
+		return false
+	}
+	quoted := p.raw[p.network:min(p.end, p.transport+20)]
+	message := append([]byte{icmpTimeExceeded, 0, 0, 0, 0, 0, 0, 0}, quoted...)
+	if reason == reasons.MtuExceeded {
+		message[0], message[1] = icmpUnreachable, icmpFragmentationNeeded
+		binary.BigEndian.PutUint16(message[6:], uint16(p.mtu))
+	}
+	header := []byte{0x45, 0xc0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_ICMP, 0, 0}
+	binary.BigEndian.PutUint16(header[2:], uint16(ipv4Header+len(message)))
+	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], header, p.self.AsSlice(), p.src.AsSlice(), message)
+	return true
+}
+
+func answerable(src netip.Addr) bool {
+	return !src.IsUnspecified() && !src.IsLoopback() && !multicastOrReserved(src)
+}
+
+func multicastOrReserved(addr netip.Addr) bool {
+	return addr.Is4() && addr.As4()[0] >= 224 || addr.Is6() && addr.IsMulticast()
+}
+
+// martian says whether an address has no place in a container's packets.
+func martian(addr netip.Addr) bool {
+	return addr.IsLoopback() || addr.Is4() && addr.As4()[0] == 0 || addr.IsUnspecified()
+}

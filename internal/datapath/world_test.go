@@ -1,0 +1,157 @@
+package datapath_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/datapath/model"
+	"github.com/sluice-net/sluice/loader"
+)
+
+// What the world has that the fixture has not: an internal network with an
+// endpoint, one more endpoint in the first network, an alias, and routes.
+var (
+	subnetThree  = netip.MustParsePrefix("172.19.0.0/16")
+	gatewayThree = netip.MustParseAddr("172.19.0.1")
+
+	refused      = netip.MustParsePrefix("203.0.113.0/25")
+	sideways     = netip.MustParsePrefix("203.0.113.128/26") // through a device that is no uplink
+	narrow       = netip.MustParsePrefix("203.0.113.192/26") // with a small MTU, which is locked: else routers disregard it
+	chosenSource = netip.MustParsePrefix("198.18.0.0/15")    // from another source address
+)
+
+const (
+	networkThree = 3
+	narrowMTU    = 600
+	worldIndices = 16 // all rules, endpoints and aliases are below
+)
+
+// world is a datapath, and its model, to which the same happens.
+type world struct {
+	*fixture
+	m       *model.Model
+	places  map[string]endpoint // where containers can be, by name
+	side    int
+	sockets map[model.Socket]func() error // what closes it
+	last    heard
+}
+
+// heard is a frame where it has arrived: in a container, by its name, or
+// "outside", or at the "host".
+type heard struct {
+	at  string
+	raw []byte
+}
+
+func newWorld(t testing.TB, config loader.Config) *world {
+	f := newFixture(t, config)
+	w := &world{fixture: f, sockets: map[model.Socket]func() error{}, side: f.veth("side0", nil)}
+	w.places = map[string]endpoint{
+		"a": f.a, "b": f.b, "c": f.c,
+		"d": {station{mustMAC("02:42:ac:11:00:04"), gatewayMAC, netip.MustParseAddr("172.17.0.4")}, 4, networkOne, f.veth("veth-d", nil)},
+		"i": {station{mustMAC("02:42:ac:13:00:02"), gatewayMAC, netip.MustParseAddr("172.19.0.2")}, 5, networkThree, f.veth("veth-i", nil)},
+	}
+	f.address("uplink0", netip.PrefixFrom(secondHostAddr, 24))
+	f.route(chosenSource.String(), secondHostAddr)
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, refused), Type: unix.RTN_UNREACHABLE}))
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, sideways), LinkIndex: w.side, Scope: netlink.SCOPE_LINK}))
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, narrow), LinkIndex: f.uplink, Scope: netlink.SCOPE_LINK, MTU: narrowMTU, MTULock: true}))
+	t.Cleanup(w.closeSockets)
+	return w
+}
+
+func ipNet(t testing.TB, prefix netip.Prefix) *net.IPNet {
+	t.Helper()
+	parsed, err := netlink.ParseIPNet(prefix.String())
+	must(t, err)
+	return parsed
+}
+
+// device is where frames from a place are seen.
+func (w *world) device(place string) (datapath.Hook, int) {
+	switch place {
+	case "outside":
+		return datapath.HookUplink, w.uplink
+	case "host":
+		return datapath.HookBridge, w.bridge
+	case "loopback":
+		return datapath.HookResolver, w.bridge
+	case "side":
+		return datapath.HookContainer, w.side // a device that is no endpoint's
+	}
+	return datapath.HookContainer, w.places[place].ifindex
+}
+
+// errTick says that a second began while a packet was under way, so that
+// nobody can say which one the datapath has seen.
+var errTick = errors.New("a second began")
+
+// clock is the time in seconds of CLOCK_MONOTONIC, as of the last tick, and
+// whether the datapath's, which counts ticks, surely says the same.
+func (w *world) clock() (seconds uint32, sure bool) {
+	w.t.Helper()
+	const margin = 20 * time.Millisecond
+	var now unix.Timespec
+	must(w.t, unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now))
+	within := time.Duration(now.Nsec)
+	return uint32(now.Sec), within > margin && within < time.Second-margin
+}
+
+// settle waits until the clock says one thing.
+func (w *world) settle() uint32 {
+	for {
+		if seconds, sure := w.clock(); sure {
+			return seconds
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// send runs a frame through the datapath and the model, and says where they
+// part.
+func (w *world) send(s sends, raw []byte) error {
+	hook, device := w.device(s.from)
+	context := skb{Ifindex: uint32(device), GSOSize: uint32(s.gso)}
+	if s.forwarded {
+		context.IngressIfindex = uint32(w.uplink)
+	}
+	w.m.Now = w.settle()
+	got := w.execute(hook, context, raw)
+	if now, sure := w.clock(); now != w.m.Now || !sure {
+		w.adoptCounters()
+		return errTick
+	}
+	want := w.m.Receive(model.Frame{Hook: hook, Ifindex: uint32(device), Raw: raw, GSO: s.gso, Forwarded: s.forwarded})
+	w.remember(hook, got)
+	if err := errors.Join(compareFrames(raw, got, want), w.compareTables()); err != nil {
+		return fmt.Errorf("%s hook, %s: %w", hook, want.Verdict, err)
+	}
+	return nil
+}
+
+// remember notes where a frame has arrived.
+func (w *world) remember(hook datapath.Hook, got result) {
+	w.last = heard{raw: got.raw}
+	if got.code == shot {
+		return
+	}
+	switch {
+	case got.code == redirect:
+		w.last.at = "outside"
+	case hook == datapath.HookContainer, hook == datapath.HookUplink:
+		w.last.at = "host"
+	}
+	for name, e := range w.places {
+		if string(got.raw[:6]) == string(e.mac) {
+			w.last.at = name
+		}
+	}
+}
