@@ -44,6 +44,7 @@ func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
 	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")
 	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")
 	f.DurationVar(&o.RepairInterval, "repair-interval", time.Minute, "how often everything is compared with the intent; what the kernel tells of is repaired at once")
+	f.IntVar(&o.ReservePorts, "reserve-ports", 0, "how many ports of net.ipv4.ip_local_port_range, from its end, to keep for masquerade by net.ipv4.ip_local_reserved_ports; given back by the next daemon without it and by a reset")
 	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
 	return c
 }

@@ -25,11 +25,11 @@ func execute(t *testing.T, line string) (ran string, o daemon.Options, err error
 }
 
 func TestDaemonFlags(t *testing.T) {
-	ran, o, err := execute(t, "daemon --root /r --cgroup /c --uplink a --uplink b --attach clsact --log-level debug")
+	ran, o, err := execute(t, "daemon --root /r --cgroup /c --uplink a --uplink b --attach clsact --reserve-ports 4096 --log-level debug")
 	if ran != "daemon" || err != nil {
 		t.Fatalf("ran %q: %v", ran, err)
 	}
-	if o.Root != "/r" || o.Cgroup != "/c" || strings.Join(o.Uplinks, ",") != "a,b" || o.Attach != "clsact" || o.Version != version {
+	if o.Root != "/r" || o.Cgroup != "/c" || strings.Join(o.Uplinks, ",") != "a,b" || o.Attach != "clsact" || o.ReservePorts != 4096 || o.Version != version {
 		t.Errorf("options %+v", o)
 	}
 }

@@ -36,6 +36,9 @@ type Options struct {
 	// RepairInterval is how often everything is compared with the intent; 0 for
 	// once a minute.
 	RepairInterval time.Duration
+	// ReservePorts is how many ports of ip_local_port_range are kept from the
+	// host's sockets, for masquerade.
+	ReservePorts int
 	// DNSUpstreams answer what is no container's name, ADDR or ADDR:PORT; those
 	// of the host's resolv.conf when there are none.
 	DNSUpstreams []string

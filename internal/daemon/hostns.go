@@ -75,8 +75,10 @@ func readHost(path string) (h hostNamespace, err error) {
 }
 
 func (h hostNamespace) write(path string) error {
-	return os.WriteFile(path, fmt.Appendf(nil, "%s %d %d\n", h.bootID, h.inode, h.cookie), 0o600)
+	return os.WriteFile(path, []byte(h.String()+"\n"), 0o600)
 }
+
+func (h hostNamespace) String() string { return fmt.Sprintf("%s %d %d", h.bootID, h.inode, h.cookie) }
 
 // find returns a path of the namespace, "" when it has ended.
 func (h hostNamespace) find() string {

@@ -37,6 +37,7 @@ type instance struct {
 	datapath   *datapath
 	host       *hostnet.Host
 	drops      *monitor.Hub
+	localPorts [2]uint16 // first and last that masquerade keeps out of
 	engine     *engine.Engine
 	names      *names.Service
 	containers *container.Manager
@@ -194,11 +195,15 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 	if err != nil {
 		return err
 	}
+	if last, err = i.reservePorts(first, last); err != nil {
+		return err
+	}
+	i.localPorts = [2]uint16{first, last}
 	i.loader, err = loader.Open(i.dirs.BPF(), loader.Config{
 		Observe:    true, // whoever watches, now or later, needs no other programs
 		FIBIfindex: uint32(lending),
 		HostCookie: cookie,
-		LocalPorts: [2]uint16{first, last},
+		LocalPorts: i.localPorts,
 		Attach:     loader.AttachMode(i.options.Attach),
 		LogDir:     i.dirs.Run,
 	})

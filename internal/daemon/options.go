@@ -21,6 +21,9 @@ func (o *Options) check() error {
 			return fmt.Errorf("--cgroup: %w", err)
 		}
 	}
+	if o.ReservePorts < 0 {
+		return fmt.Errorf("--reserve-ports %d is no number of ports", o.ReservePorts)
+	}
 	_, err := o.nameServers()
 	return err
 }

@@ -34,11 +34,12 @@ func Reset(ctx context.Context, o Options) error {
 	return i.reset(ctx)
 }
 
-// removeFiles takes an instance's mounts and files away. With the bpffs go the
+// removeFiles takes an instance's reserved ports, mounts and files away. With the bpffs go the
 // pins, and with the pins the last maps and links. A --root that the user made
 // stays, empty.
 func removeFiles(d dirs.Dirs) error {
 	return errors.Join(
+		releasePorts(d),
 		loader.Unmount(d.BPF()),
 		loader.Unmount(d.Cgroup()),
 		os.RemoveAll(d.Run),

@@ -30,6 +30,10 @@ func New(root string) Dirs {
 // DB is the bbolt database.
 func (d Dirs) DB() string { return filepath.Join(d.State, "sluice.db") }
 
+// ReservedPorts remembers the ports that were added to those that the host
+// keeps from its sockets.
+func (d Dirs) ReservedPorts() string { return filepath.Join(d.State, "reserved-ports.json") }
+
 // Lock is held by the daemon while it runs.
 func (d Dirs) Lock() string { return filepath.Join(d.Run, "daemon.lock") }
 
