@@ -73,8 +73,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// newFixture gives the calling test a network namespace, maps and programs of
-// its own. The thread is never unlocked: it ends with the test.
+// newFixture gives the calling test a network namespace of its own, and programs
+// and empty maps for as long as it runs. The thread is never unlocked: it ends with the test.
 func newFixture(t testing.TB, config loader.Config) *fixture {
 	t.Helper()
 	runtime.LockOSThread()
@@ -144,17 +144,11 @@ func (f *fixture) load(config loader.Config) {
 	must(f.t, os.WriteFile("/proc/sys/net/ipv4/conf/lend0/forwarding", []byte("1"), 0))
 	config.FIBIfindex = uint32(lending)
 	config.ConntrackMax = 4096
-	config.LogDir = f.t.TempDir() // its end is part of the error
 	if config.LocalPorts == [2]uint16{} {
 		config.LocalPorts = [2]uint16{32768, 60999}
 	}
-	dir := f.t.TempDir() + "/bpf"
-	must(f.t, loader.MountBPF(dir))
-	f.t.Cleanup(func() { loader.Unmount(dir) })
 	f.config = config
-	l, err := loader.Open(dir, config)
-	must(f.t, err)
-	f.t.Cleanup(l.Close)
+	l := borrow(f.t, config)
 	m, err := maps.New(l.Maps())
 	must(f.t, err)
 	f.loader, f.maps = l, m

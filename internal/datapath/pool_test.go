@@ -1,0 +1,171 @@
+package datapath_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/loader"
+)
+
+// pool keeps programs that a test has done with for the next one that wants the
+// same constants: verifying them takes longer than anything that tests do. Their
+// maps are emptied meanwhile.
+var pool = struct {
+	sync.Mutex
+	idle map[loader.Config][]*loader.Loader
+}{idle: map[loader.Config][]*loader.Loader{}}
+
+// borrow returns loaded programs whose maps are as the loader makes them, until
+// the test ends.
+func borrow(t testing.TB, config loader.Config) *loader.Loader {
+	t.Helper()
+	l := takeIdle(config)
+	if l == nil {
+		l = openLoader(t, config)
+	}
+	t.Cleanup(func() {
+		if config.Observe { // the ring buffer cannot be emptied from here
+			l.Close()
+			return
+		}
+		for _, m := range l.Maps() {
+			must(t, empty(m))
+		}
+		pool.Lock()
+		defer pool.Unlock()
+		pool.idle[config] = append(pool.idle[config], l)
+	})
+	return l
+}
+
+func takeIdle(config loader.Config) *loader.Loader {
+	pool.Lock()
+	defer pool.Unlock()
+	idle := pool.idle[config]
+	if len(idle) == 0 {
+		return nil
+	}
+	pool.idle[config] = idle[1:]
+	return idle[0]
+}
+
+// openLoader loads programs whose pins are gone before anybody looks.
+func openLoader(t testing.TB, config loader.Config) *loader.Loader {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "datapath-test-")
+	must(t, err)
+	defer os.RemoveAll(dir)
+	root := filepath.Join(dir, "bpf")
+	must(t, loader.MountBPF(root))
+	defer loader.Unmount(root)
+	config.LogDir = dir // its end is part of the error
+	l, err := loader.Open(root, config)
+	must(t, err)
+	return l
+}
+
+// empty removes the entries of a map, or makes them zero where they are always
+// there.
+func empty(m *ebpf.Map) error {
+	switch m.Type() {
+	case ebpf.Array:
+		return zero(m, 1)
+	case ebpf.PerCPUArray:
+		return zero(m, ebpf.MustPossibleCPU())
+	case ebpf.RingBuf:
+		return nil
+	}
+	var key, value []byte
+	var keys [][]byte
+	for entries := m.Iterate(); entries.Next(&key, &value); {
+		keys = append(keys, append([]byte{}, key...))
+	}
+	for _, key := range keys {
+		if err := m.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func zero(m *ebpf.Map, copies int) error {
+	keys := make([]uint32, m.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	value := reflect.ArrayOf(int(m.ValueSize()), reflect.TypeFor[byte]())
+	n := len(keys) * copies
+	_, err := m.BatchUpdate(keys, reflect.MakeSlice(reflect.SliceOf(value), n, n).Interface(), nil)
+	return err
+}
+
+// TestPoolLeavesNothing covers every map that a test may have written: what the
+// loader makes is empty.
+func TestPoolLeavesNothing(t *testing.T) {
+	t.Parallel()
+	config := loader.Config{LocalPorts: [2]uint16{2, 2}} // nobody else's
+	t.Run("writes", func(t *testing.T) {
+		for _, m := range borrow(t, config).Maps() {
+			if m.Type() != ebpf.RingBuf {
+				must(t, fill(m))
+			}
+		}
+	})
+	for name, m := range borrow(t, config).Maps() {
+		if m.Type() != ebpf.RingBuf {
+			expectEqual(t, name, entriesOf(t, m), map[string]string{})
+		}
+	}
+}
+
+// fill writes one entry that is not zero.
+func fill(m *ebpf.Map) error {
+	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+	for i := range value {
+		value[i] = 0xee
+	}
+	if m.Type() != ebpf.PerCPUArray {
+		return m.Put(key, value)
+	}
+	values := make([][]byte, ebpf.MustPossibleCPU())
+	for i := range values {
+		values[i] = value
+	}
+	return m.Put(key, values)
+}
+
+// entriesOf returns the entries of a map that are not zero.
+func entriesOf(t *testing.T, m *ebpf.Map) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	var key, value []byte
+	var values [][]byte
+	var into any = &value
+	if m.Type() == ebpf.PerCPUArray {
+		into = &values
+	}
+	entries := m.Iterate()
+	for entries.Next(&key, into) {
+		for _, v := range append(values, value) {
+			if !allZero(v) {
+				all[string(key)] += string(v)
+			}
+		}
+	}
+	must(t, entries.Err())
+	return all
+}
+
+func allZero(value []byte) bool {
+	for _, b := range value {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
