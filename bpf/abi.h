@@ -40,6 +40,7 @@ enum {
 
 #define BPF_ADJ_ROOM_MAC 1
 
+#define BPF_F_INGRESS (1ULL << 0)
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
 #define BPF_F_IPV6 (1ULL << 7)

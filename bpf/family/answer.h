@@ -70,7 +70,8 @@ __noinline int answer(struct __sk_buff *skb, packet_t *p)
 	/* Cutting comes first: it ends GSO, which growing would refuse. */
 	if (bpf_skb_change_tail(skb, ETH_LEN + quoted, 0) ||
 	    bpf_skb_adjust_room(skb, ANSWER_HEADERS, BPF_ADJ_ROOM_MAC, 0) ||
-	    !write_answer(skb, p, sizeof(struct icmp_error) + quoted) || !write_icmp(skb, p, quoted) || !swap_macs(skb))
+	    !write_answer(skb, p->self, p->key.src, AF(IPPROTO_ICMP), sizeof(struct icmp_error) + quoted) ||
+	    !write_icmp(skb, p, quoted) || !swap_macs(skb))
 		return TC_ACT_SHOT;
 	skb->mark = 0;
 	skb->tstamp = 0;

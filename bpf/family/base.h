@@ -23,6 +23,7 @@
 #endif
 #include "related.h"
 #include "answer.h"
+#include "reset.h"
 #include "route.h"
 #include "leave.h"
 #include "translate.h"

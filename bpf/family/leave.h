@@ -45,6 +45,16 @@ static __always_inline int send_outside(struct __sk_buff *skb, packet_t *p, cons
 	return VERDICT_REDIRECT;
 }
 
+/*
+ * Whether somebody's connection is gone for good. One that is being opened to
+ * nobody may find somebody at its next try.
+ */
+static __always_inline bool lost_connection(const packet_t *p)
+{
+	return p->key.protocol == IPPROTO_TCP && !p->later &&
+	       (p->drop == REASON_NO_FLOW || (p->drop == REASON_NO_ENDPOINT && !tcp_opens(p)));
+}
+
 /* leave counts the verdict and turns it into what tc understands. */
 static __always_inline int leave(struct __sk_buff *skb, packet_t *p, enum hook hook, int verdict)
 {
@@ -60,5 +70,8 @@ static __always_inline int leave(struct __sk_buff *skb, packet_t *p, enum hook h
 		report_drop(skb, p->drop, hook);
 	if (p->drop == REASON_TTL_EXCEEDED || p->drop == REASON_MTU_EXCEEDED)
 		return answer(skb, p);
+	/* From the host's own stack, the answer goes back up. */
+	if (lost_connection(p))
+		return answer_reset(skb, p, hook == HOOK_BRIDGE ? BPF_F_INGRESS : 0);
 	return TC_ACT_SHOT;
 }

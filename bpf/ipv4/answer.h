@@ -28,8 +28,8 @@ static __always_inline struct icmp_error answer_header4(const struct packet4 *p)
 	return icmp;
 }
 
-/* write_answer4 writes the IPv4 header in front of `length` bytes of ICMP. */
-static __always_inline bool write_answer4(struct __sk_buff *skb, const struct packet4 *p, __u32 length)
+/* write_answer4 writes the IPv4 header in front of `length` bytes of a protocol. */
+static __always_inline bool write_answer4(struct __sk_buff *skb, __be32 src, __be32 dst, __u8 protocol, __u32 length)
 {
 	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 
@@ -40,9 +40,9 @@ static __always_inline bool write_answer4(struct __sk_buff *skb, const struct pa
 		.tos = ANSWER_CLASS,
 		.total_len = bpf_htons(sizeof(*ip) + length),
 		.ttl = ANSWER_TTL,
-		.protocol = IPPROTO_ICMP4,
-		.src = p->self,
-		.dst = p->key.src,
+		.protocol = protocol,
+		.src = src,
+		.dst = dst,
 	};
 	/* Inserting a sum of zero words leaves the sum of all words, complemented. */
 	ip->checksum = checksum_update(0xffff, (__u32)bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));

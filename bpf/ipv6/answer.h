@@ -34,8 +34,9 @@ static __always_inline struct icmp_error answer_header6(const struct packet6 *p)
 	return icmp;
 }
 
-/* write_answer6 writes the IPv6 header in front of `length` bytes of ICMPv6. */
-static __always_inline bool write_answer6(struct __sk_buff *skb, const struct packet6 *p, __u32 length)
+/* write_answer6 writes the IPv6 header in front of `length` bytes of a protocol. */
+static __always_inline bool write_answer6(struct __sk_buff *skb, struct addr6 src, struct addr6 dst, __u8 protocol,
+					  __u32 length)
 {
 	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
 
@@ -44,10 +45,10 @@ static __always_inline bool write_answer6(struct __sk_buff *skb, const struct pa
 	*ip = (struct ipv6_header){
 		.version_class_flow = bpf_htonl(0x60000000 | ANSWER_CLASS << 20),
 		.payload_len = bpf_htons(length),
-		.next = IPPROTO_ICMP6,
+		.next = protocol,
 		.hop_limit = ANSWER_TTL,
-		.src = p->self,
-		.dst = p->key.src,
+		.src = src,
+		.dst = dst,
 	};
 	return true;
 }

@@ -249,7 +249,6 @@ func TestAliasDrops(t *testing.T) {
 	other.protocol = layers.IPProtocolGRE
 	f.expectDrop(datapath.HookContainer, from, fragment.bytes(), reasons.Fragment)
 	f.expectDrop(datapath.HookContainer, from, other.bytes(), reasons.Protocol)
-	f.expectDrop(datapath.HookContainer, from, client.tcp(1, vipAddrPort(80), ack).bytes(), reasons.NoFlow)
 	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.c.ifindex)}, f.c.tcp(1, vipAddrPort(80), syn).bytes(), reasons.Isolation)
 	f.set(f.a, false, true)
 	f.expectDrop(datapath.HookContainer, from, client.tcp(1, vipAddrPort(80), syn).bytes(), reasons.NotReady)

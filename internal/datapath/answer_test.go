@@ -138,18 +138,24 @@ func TestNobodyIsTold(t *testing.T) {
 		f.expectDrop(datapath.HookUplink, uplink, strange.bytes(), reasons.Martian)
 	}
 	// Outside has had more than its share; each container has its own.
-	limits := f.loader.Maps()["answer_limits"]
-	must(t, limits.Put(uint32(0), uint64(time.Duration(uptime(t)+100)*time.Second)))
+	f.useUpAnswers(0)
 	sent.ttl = 1
 	f.expectDrop(datapath.HookUplink, uplink, sent.bytes(), reasons.TtlExceeded)
 	dead := f.b.udp(1, remoteAddrPort(53))
 	dead.ttl = 1
 	f.expectTold("another sender", datapath.HookContainer, f.b.ifindex, dead, gatewayOne, 0)
 	var first, second uint64
+	limits := f.loader.Maps()["answer_limits"]
 	must(t, limits.Lookup(f.b.index, &first))
 	f.expectTold("another sender again", datapath.HookContainer, f.b.ifindex, dead, gatewayOne, 0)
 	must(t, limits.Lookup(f.b.index, &second))
 	if second < first+uint64(time.Millisecond) {
 		t.Errorf("an error uses %d ns of its sender's share, want a millisecond", second-first)
 	}
+}
+
+// useUpAnswers leaves a sender, 0 for all outside, without answers for a while.
+func (f *fixture) useUpAnswers(sender uint32) {
+	f.t.Helper()
+	must(f.t, f.loader.Maps()["answer_limits"].Put(sender, uint64(time.Duration(uptime(f.t)+100)*time.Second)))
 }

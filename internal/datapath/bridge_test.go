@@ -92,7 +92,6 @@ func TestBridgeDrops(t *testing.T) {
 	}{
 		{loopback.udp(1, netip.MustParseAddrPort("172.17.9.9:53")), reasons.Martian},
 		{loopback.udp(1, netip.MustParseAddrPort("172.17.255.255:53")), reasons.Martian},
-		{loopback.tcp(1, f.a.at(target), ack), reasons.NoFlow},
 		{fragment, reasons.Fragment},
 		{other, reasons.Protocol},
 		{timestamp, reasons.Icmp},

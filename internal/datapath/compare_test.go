@@ -11,6 +11,8 @@ import (
 
 	stdmaps "maps"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/datapath/model"
 )
@@ -57,8 +59,11 @@ func compareSums(sent, got []byte, told bool) ([]int, error) {
 	sums := model.Sums(got)
 	if told {
 		at := []int{24, 36} // of the error's IPv4 and ICMP headers
+		if got[23] == unix.IPPROTO_TCP {
+			at[1] = 50 // a reset
+		}
 		if sums[at[0]] != 0xffff || sums[at[1]] != 0xffff {
-			return nil, errors.New("the checksums of the error are wrong")
+			return nil, errors.New("the checksums of what the sender is told are wrong")
 		}
 		return at, nil
 	}

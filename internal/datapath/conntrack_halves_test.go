@@ -50,7 +50,7 @@ func TestForeignHalfKills(t *testing.T) {
 		c.receives(syn | ack)
 		f.editFlow(c.back, change)
 		before := f.flow(c.back)
-		f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, withFlags(c.sent, ack).bytes(), reasons.NoFlow)
+		f.expectReset(name, datapath.HookContainer, f.a.ifindex, withFlags(c.sent, ack), reasons.NoFlow)
 		flows := f.flows()
 		if _, ok := flows[c.forward]; ok || len(flows) != 1 {
 			t.Errorf("%s: %d halves are left, want the foreign one", name, len(flows))

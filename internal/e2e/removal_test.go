@@ -79,17 +79,22 @@ func lasting(t testing.TB, n *lab.Namespace, name string, args ...string) <-chan
 func TestTCPLearnsOfRemoval(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		l := removalLab(t, f)
-		service := port(vip(l, "rr"), "80")
+		only := port(vip(l, "rr"), "80")
+		shared := port(vip(l, "rest"), "80")
 		ends := map[string]<-chan string{
 			"the client":                  lastingOn(t, l.Client, port(f.host, "8080")),
 			"the host, by loopback":       lastingOn(t, l.Host, port(f.loopback, "8080")),
 			"the host, by its address":    lastingOn(t, l.Host, port(f.host, "8080")),
 			"the host, directly":          lastingOn(t, l.Host, port(f.inOther, "80")),
-			"the host, by the alias":      lastingOn(t, l.Host, service),
+			"the host, by an alias":       lastingOn(t, l.Host, shared),
+			"the host, by its alias":      lastingOn(t, l.Host, only),
 			"a neighbour, by the host":    lastingIn(t, l, "beside", port(f.host, "8080")),
-			"a neighbour, by the alias":   lastingIn(t, l, "beside", service),
+			"a neighbour":                 lastingIn(t, l, "beside", port(f.inOther, "80")),
+			"a neighbour, by an alias":    lastingIn(t, l, "beside", shared),
+			"a neighbour, by its alias":   lastingIn(t, l, "beside", only),
 			"another network's container": lastingIn(t, l, "elsewhere", port(f.host, "8080")),
 		}
+		runServer(l, "stays", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rest")
 		if err := netdev.InNamespace(sandboxOf(l, "gone"), func() error {
 			eth0, err := netlink.LinkByName("eth0")
 			if err != nil {
@@ -139,7 +144,7 @@ func removalLab(t *testing.T, f family) *lab.Lab {
 	t.Helper()
 	l := lab.New(t)
 	l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
-	runServer(l, "gone", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr", "-p", "8080:80", "-p", "8081:80")
+	runServer(l, "gone", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr", "--network-alias=rest", "-p", "8080:80", "-p", "8081:80")
 	l.OK("run", "-d", "--name=beside", "--network=custombridge")
 	l.OK("run", "-d", "--name=elsewhere")
 	greeting(l.Client, port(f.host, "8080"))

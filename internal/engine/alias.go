@@ -171,6 +171,7 @@ func (e *Engine) removeAlias(n Network, a Alias) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove alias %s of network %s: %w", a.Name, n.Name, err)
 	}
+	e.disconnect(a.Addresses(), everyConnection)
 	return e.registry.removeAlias(n, a)
 }
 

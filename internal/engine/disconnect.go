@@ -7,20 +7,22 @@ import (
 	"github.com/sluice-net/sluice/internal/hostnet"
 )
 
-// disconnect ends connections of the host's processes to an endpoint. Those that
-// the socket hook made are not translated, so that no generation ends them, and
-// whoever keeps one would speak into the void. A failure is reported: what was
-// to be removed is removed all the same.
-func (e *Engine) disconnect(ep Endpoint, ends func(hostnet.Connection) bool) {
-	for _, addr := range ep.Addresses() {
+// disconnect ends connections of the host's processes to the addresses of an
+// endpoint or an alias. Those that the socket hook made are not translated, so
+// that no generation ends them, and whoever keeps one would speak into the void.
+// A failure is reported: what was to be removed is removed all the same.
+func (e *Engine) disconnect(addrs []netip.Addr, ends func(hostnet.Connection) bool) {
+	for _, addr := range addrs {
 		switch err := e.host.Disconnect(addr, ends); {
 		case errors.Is(err, hostnet.ErrNoDisconnect):
-			e.log.Debug("connections of the host's processes end by themselves", "endpoint", ep.ID, "reason", err)
+			e.log.Debug("connections of the host's processes end by themselves", "address", addr, "reason", err)
 		case err != nil:
-			e.log.Warn("connections of the host's processes go on", "endpoint", ep.ID, "error", err)
+			e.log.Warn("connections of the host's processes go on", "address", addr, "error", err)
 		}
 	}
 }
+
+func everyConnection(hostnet.Connection) bool { return true }
 
 // cameBy reports for the host's connections to an endpoint whether their
 // processes had asked for one of the ports.

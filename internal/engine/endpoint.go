@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"github.com/sluice-net/sluice/internal/apierr"
-	"github.com/sluice-net/sluice/internal/hostnet"
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
@@ -145,7 +144,7 @@ func (e *Engine) removeEndpoint(ep Endpoint) error {
 	if err := e.endpointPlan(n, &ep).teardown(); err != nil {
 		return fmt.Errorf("remove the endpoint of %s from network %s: %w", ep.Owner, n.Name, err)
 	}
-	e.disconnect(ep, func(hostnet.Connection) bool { return true })
+	e.disconnect(ep.Addresses(), everyConnection)
 	e.log.Info("endpoint removed", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "addresses", ep.Addresses())
 	return nil
 }

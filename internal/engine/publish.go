@@ -55,7 +55,7 @@ func (e *Engine) Unpublish(ctx context.Context, endpointID string, requests []Pu
 	if err := e.publishPlan(n, without, ep, withdrawn).teardown(); err != nil {
 		return nil, fmt.Errorf("withdraw ports of %s: %w", ep.Owner, err)
 	}
-	e.disconnect(ep, e.cameBy(withdrawn))
+	e.disconnect(ep.Addresses(), e.cameBy(withdrawn))
 	e.log.Info("ports withdrawn", "endpoint", ep.ID, "owner", ep.Owner, "count", len(withdrawn))
 	return withdrawn, nil
 }

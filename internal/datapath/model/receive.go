@@ -25,7 +25,7 @@ type Frame struct {
 type Outcome struct {
 	Verdict datapath.Verdict
 	Reason  reasons.Reason // of a drop
-	// Told says that the packet has become an error to its sender.
+	// Told says that the packet has become an error, or a reset, to its sender.
 	Told bool
 	// Raw is the frame that leaves; its checksums are those of the one that
 	// came, see Sums. It means nothing when the packet is dropped in silence.
@@ -72,12 +72,41 @@ func (m *Model) decide(f Frame, p *packet) verdict {
 	return pass
 }
 
-// tell turns a packet whose TTL has run out, or that does not fit, into the
-// error to its sender, and says whether it has one (RFC 1122 3.2.2).
+// tell turns a dropped packet into what its sender is told, and says whether
+// that is anything.
 func (m *Model) tell(p *packet, reason reasons.Reason) bool {
-	if reason != reasons.TtlExceeded && reason != reasons.MtuExceeded || m.Silent[p.sender] {
+	switch {
+	case m.Silent[p.sender]:
+		return false
+	case reason == reasons.TtlExceeded || reason == reasons.MtuExceeded:
+		return p.becomeError(reason)
+	case reason == reasons.NoFlow || reason == reasons.NoEndpoint && !p.opens():
+		return p.becomeReset()
+	}
+	return false
+}
+
+// becomeReset is for a segment of no connection (RFC 9293 3.10.7.1).
+func (p *packet) becomeReset() bool {
+	if p.protocol != unix.IPPROTO_TCP || p.later || p.flags&tcpRST != 0 {
 		return false
 	}
+	tcp := p.raw[p.transport:p.end]
+	reset := slices.Concat(tcp[2:4], tcp[:2], tcp[8:12], make([]byte, 4), []byte{tcpHeader / 4 << 4, tcpRST, 0, 0, 0, 0, 0, 0})
+	if p.flags&tcpACK == 0 {
+		next := binary.BigEndian.Uint32(tcp[4:]) + uint32(len(tcp)-int(tcp[12]>>4)*4) + uint32(p.flags>>1&1) + uint32(p.flags&1)
+		clear(reset[4:8])
+		binary.BigEndian.PutUint32(reset[8:], next)
+		reset[13] |= tcpACK
+	}
+	header := []byte{0x45, 0xc0, 0, ipv4Header + tcpHeader, 0, 0, 0, 0, 64, unix.IPPROTO_TCP, 0, 0}
+	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], header, p.dst.AsSlice(), p.src.AsSlice(), reset)
+	return true
+}
+
+// becomeError is for a packet whose TTL has run out, or that does not fit. Not
+// every one has an error (RFC 1122 3.2.2).
+func (p *packet) becomeError(reason reasons.Reason) bool {
 	if !p.self.IsValid() || p.later || p.protocol == unix.IPPROTO_ICMP && !p.hasPorts || !answerable(p.src) {
 		return false
 	}
