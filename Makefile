@@ -26,7 +26,7 @@ KERNEL_TOOLS := $(TOOLS) qemu-system-x86_64:qemu-system-x86 xz:xz-utils
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: build
 build: go ## build bin/sluice and its companions; needs Go alone
