@@ -165,5 +165,5 @@ func (m *Manager) Reset(ctx context.Context) error {
 	for _, r := range m.List() {
 		errs = append(errs, m.Remove(ctx, r.ID, true))
 	}
-	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(), m.sweepFiles(), m.restoreDirs())...)
+	return errors.Join(append(errs, m.sweepShims(nil), m.sweepSandboxes(), m.sweepFiles())...)
 }

@@ -88,25 +88,35 @@ func (m *Manager) Remove(ctx context.Context, ref string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if done := m.doneOf(c); done != nil {
-		if !force {
-			r := m.snapshot(c)
-			return apierr.Conflict("You cannot remove a running container %s. Stop the container before attempting removal or force remove", r.ID)
+	for ctx.Err() == nil { // a start may be under way
+		if done := m.doneOf(c); done != nil {
+			if !force {
+				r := m.snapshot(c)
+				return apierr.Conflict("You cannot remove a running container %s. Stop the container before attempting removal or force remove", r.ID)
+			}
+			if err := m.kill(ctx, c, done); err != nil {
+				return err
+			}
 		}
-		if err := m.kill(ctx, c, done); err != nil {
+		if removed, err := m.removeEndedOne(c); removed || err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
+}
+
+// removeEndedOne removes a container unless it runs.
+func (m *Manager) removeEndedOne(c *container) (removed bool, err error) {
 	c.verb.Lock()
 	defer c.verb.Unlock()
 	if m.removed(c) {
-		return nil // it was to be removed with its end
+		return true, nil // it was to be removed with its end
 	}
 	r := m.snapshot(c)
 	if r.State == Running {
-		return apierr.Conflict("container %s was started again meanwhile", r.Name)
+		return false, nil
 	}
-	return m.forget(c, r.ID)
+	return true, m.forget(c, r.ID)
 }
 
 // doneOf returns the channel that the command's end closes, nil when it does

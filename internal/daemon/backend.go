@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,18 +24,34 @@ type backend struct {
 	*instance
 	stop      func()
 	resetting atomic.Bool
+	making    sync.RWMutex // held for reading by verbs that make things
+}
+
+// whole runs a verb that makes something, unless a reset has begun; a reset
+// waits for it. Without that, the verb would make what the reset has passed.
+func whole[T any](b *backend, verb func() (T, error)) (made T, err error) {
+	b.making.RLock()
+	defer b.making.RUnlock()
+	if b.resetting.Load() {
+		return made, apierr.Conflict("a reset is under way")
+	}
+	return verb()
 }
 
 var _ apiserver.Backend = (*backend)(nil)
 
 func (b *backend) CreateContainer(_ context.Context, body api.CreateContainer) (api.CreateContainerResponse, error) {
-	r, err := b.containers.Create(body)
-	return api.CreateContainerResponse{ID: r.ID, Warnings: r.Warnings()}, err
+	return whole(b, func() (api.CreateContainerResponse, error) {
+		r, err := b.containers.Create(body)
+		return api.CreateContainerResponse{ID: r.ID, Warnings: r.Warnings()}, err
+	})
 }
 
 func (b *backend) StartContainer(ctx context.Context, ref string, body api.StartContainer) (api.StartResponse, error) {
-	socket, err := b.containers.Start(ctx, ref, body.Hold)
-	return api.StartResponse{Socket: socket}, err
+	return whole(b, func() (api.StartResponse, error) {
+		socket, err := b.containers.Start(ctx, ref, body.Hold)
+		return api.StartResponse{Socket: socket}, err
+	})
 }
 
 func (b *backend) StopContainer(ctx context.Context, ref string, timeout time.Duration) error {
@@ -81,8 +98,10 @@ func (b *backend) InspectContainer(_ context.Context, ref string) (api.Container
 }
 
 func (b *backend) Exec(_ context.Context, ref string, body api.Exec) (api.StartResponse, error) {
-	socket, err := b.containers.Exec(ref, body)
-	return api.StartResponse{Socket: socket}, err
+	return whole(b, func() (api.StartResponse, error) {
+		socket, err := b.containers.Exec(ref, body)
+		return api.StartResponse{Socket: socket}, err
+	})
 }
 
 func (b *backend) Logs(ctx context.Context, ref string, o api.LogOptions, stdout, stderr io.Writer) error {
@@ -90,8 +109,10 @@ func (b *backend) Logs(ctx context.Context, ref string, o api.LogOptions, stdout
 }
 
 func (b *backend) Publish(ctx context.Context, ref string, body api.PublishPorts) (api.PublishPortsResponse, error) {
-	ports, err := b.containers.Publish(ctx, ref, body.Ports)
-	return api.PublishPortsResponse{Ports: container.PortMap(ports)}, err
+	return whole(b, func() (api.PublishPortsResponse, error) {
+		ports, err := b.containers.Publish(ctx, ref, body.Ports)
+		return api.PublishPortsResponse{Ports: container.PortMap(ports)}, err
+	})
 }
 
 func (b *backend) Unpublish(ctx context.Context, ref string, body api.PublishPorts) (api.PublishPortsResponse, error) {
@@ -107,6 +128,8 @@ func (b *backend) Reset(ctx context.Context) error {
 		return apierr.Conflict("a reset is under way")
 	}
 	defer b.stop()
+	b.making.Lock() // those that had begun are through, others are refused
+	b.making.Unlock()
 	if err := b.instance.reset(ctx); err != nil {
 		return fmt.Errorf("reset: %w", err)
 	}

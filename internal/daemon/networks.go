@@ -19,8 +19,10 @@ func (b *backend) CreateNetwork(ctx context.Context, body api.CreateNetwork) (ap
 			return api.CreateNetworkResponse{}, err
 		}
 	}
-	network, err := b.engine.CreateNetwork(ctx, req)
-	return api.CreateNetworkResponse{ID: network.ID}, err
+	return whole(b, func() (api.CreateNetworkResponse, error) {
+		network, err := b.engine.CreateNetwork(ctx, req)
+		return api.CreateNetworkResponse{ID: network.ID}, err
+	})
 }
 
 func (b *backend) RemoveNetwork(ctx context.Context, ref string) error {

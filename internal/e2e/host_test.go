@@ -67,6 +67,41 @@ func TestSystemResetLeavesTheHostAsItWas(t *testing.T) {
 	}
 }
 
+// TestResetAmongVerbs covers verbs that are making things when a reset comes: what
+// they make goes too.
+func TestResetAmongVerbs(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	before := stateOf(l)
+	l.StartDaemon()
+	l.OK("network", "create", "custombridge")
+	objects := objectsOf(l)
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			for i := range 100 { // until the daemon is gone
+				r := l.Sluice("run", "-d", "--network=custombridge", "--network-alias=rr", "-p", "80")
+				if worker == 0 {
+					r = l.Sluice("network", "create", fmt.Sprintf("n%d", i))
+				}
+				if strings.Contains(r.Stderr, "cannot connect") {
+					return
+				}
+			}
+		})
+	}
+	l.Host.Eventually("containers are made", func() error {
+		if got := l.OK("ps", "-q"); strings.Count(got, "\n") < 3 {
+			return fmt.Errorf("so far: %s", got)
+		}
+		return nil
+	})
+	l.OK("system", "reset", "--force")
+	group.Wait()
+	expectState(t, stateOf(l), before)
+	objects.expectFreed(l)
+}
+
 func systemInfo(l *lab.Lab) api.Info {
 	l.Helper()
 	return jsonOf[[]api.Info](l, "system", "info")[0]
