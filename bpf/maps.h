@@ -24,9 +24,11 @@
 		__uint(map_flags, BPF_F_NO_PREALLOC);       \
 	} name SEC(".maps")
 
-/* Conntrack. The loader sets the sizes. */
+/* Conntrack. The loader sets the sizes. Young flows are in the nursery, see family/halves.h. */
 MAP(flows4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
 MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);
+MAP(nursery4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
+MAP(nursery6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);
 
 /* Packets whose first fragment has been seen. */
 MAP(fragments4, BPF_MAP_TYPE_LRU_HASH, struct fragment_key4, struct fragment, 8192);

@@ -57,4 +57,14 @@ static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protoc
 	return !flow->peer || endpoint_current(flow->peer, flow->peer_generation);
 }
 
+/*
+ * A flow has proved itself when it was answered and taken up again, and is older
+ * than a second: floods get answers too, and a short connection is not worth the
+ * move.
+ */
+static __always_inline bool flow_proved(const struct flow_head *flow, __u8 state, __u32 now)
+{
+	return state & FLOW_CONFIRMED && now - flow->created > 1;
+}
+
 #endif

@@ -110,6 +110,7 @@ struct fragment {
 #define FLOW_FIN_FORWARD 0x04
 #define FLOW_FIN_REPLY 0x08
 #define FLOW_RESET 0x10
+#define FLOW_TENURED 0x20 /* it has proved itself: the half is in flows4 or flows6, not in the nursery */
 
 /* Where a half's packets go once they are translated. */
 enum flow_target {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
 )
 
 // Config sets the programs' constants (bpf/config.h) and the maps' sizes.
@@ -19,9 +21,12 @@ type Config struct {
 	HostCookie uint64
 	// LocalPorts is the host's ip_local_port_range, first and last.
 	LocalPorts [2]uint16
-	// ConntrackMax is the number of halves of flows; a flow has two. 0 means
-	// DefaultConntrackMax.
-	ConntrackMax uint32
+	// ConntrackMax and ConntrackNewMax are how many flows of each family the
+	// tables of those that have proved themselves and of young ones hold. 0
+	// means DefaultConntrackMax; maps that are pinned keep their sizes.
+	ConntrackMax, ConntrackNewMax uint32
+	// Timeouts replace those that the programs were compiled with.
+	Timeouts Timeouts
 	// Attach chooses how programs meet devices; "" is tcx where the kernel
 	// has it and clsact elsewhere.
 	Attach AttachMode
@@ -32,11 +37,22 @@ type Config struct {
 	LogDir string
 }
 
-// DefaultConntrackMax is the size of the conntrack table without a wish.
-const DefaultConntrackMax = 65536
+// Timeouts are constants of the programs, by their names in bpf/config.h, in seconds.
+type Timeouts = datapath.Timeouts
+
+// DefaultConntrackMax is the size of either conntrack table without a wish, in flows.
+const DefaultConntrackMax = 32768
+
+// MaxConntrack is the largest: some 700 bytes of the kernel's memory per flow and table.
+const MaxConntrack = 16 << 20
+
+// leastYoung is how many halves of young flows there have to be per possible
+// CPU: an LRU map hands them out in lots, and a smaller one would evict what
+// has just come.
+const leastYoung = 512
 
 func (c Config) constants(kernel Features, clock jiffies) map[string]any {
-	return map[string]any{
+	constants := map[string]any{
 		"dry_run":           c.DryRun,
 		"observe":           c.Observe,
 		"fib_skip_neigh":    kernel.FIBSkipNeigh && !c.Without.FIBSkipNeigh,
@@ -49,6 +65,10 @@ func (c Config) constants(kernel Features, clock jiffies) map[string]any {
 		"local_port_first":  c.LocalPorts[0],
 		"local_port_last":   c.LocalPorts[1],
 	}
+	for name, seconds := range c.Timeouts {
+		constants[name] = seconds
+	}
+	return constants
 }
 
 // setConstants sets those of the configuration's constants that the object has.
@@ -73,10 +93,23 @@ func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-func (c Config) setSizes(layout *ebpf.CollectionSpec) {
-	size := c.ConntrackMax
-	if size == 0 {
-		size = DefaultConntrackMax
+// conntrackSizes returns how many halves each conntrack table is to hold, by
+// the map's name. A flow has two.
+func (c Config) conntrackSizes() (map[string]uint32, error) {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count the CPUs: %w", err)
 	}
-	layout.Maps["flows4"].MaxEntries = size
+	halves := func(flows uint32) uint32 {
+		if flows == 0 {
+			flows = DefaultConntrackMax
+		}
+		return 2 * flows
+	}
+	sizes := map[string]uint32{}
+	for _, family := range []string{"4", "6"} {
+		sizes["flows"+family] = halves(c.ConntrackMax)
+		sizes["nursery"+family] = max(halves(c.ConntrackNewMax), leastYoung*uint32(cpus))
+	}
+	return sizes, nil
 }

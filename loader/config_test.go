@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
 )
 
 // TestConstantsReachThePrograms reads the constants back from the frozen map
@@ -21,7 +23,8 @@ func TestConstantsReachThePrograms(t *testing.T) {
 	config := Config{
 		DryRun: true, Observe: true, FIBIfindex: 0x01020304, HostCookie: 0x1112131415161718,
 		LocalPorts: [2]uint16{0x2122, 0x3132}, ConntrackMax: 128,
-		Without: Features{FIBSkipNeigh: true, FIBSource: true, CsumIPv6: true},
+		Without:  Features{FIBSkipNeigh: true, FIBSource: true, CsumIPv6: true},
+		Timeouts: datapath.Timeouts{"timeout_udp_new": 77},
 	}
 	l, err := Open(root, config)
 	must(t, err)
@@ -37,6 +40,7 @@ func TestConstantsReachThePrograms(t *testing.T) {
 		"csum_ipv6":         {0},
 		"local_port_first":  order.AppendUint16(nil, config.LocalPorts[0]),
 		"local_port_last":   order.AppendUint16(nil, config.LocalPorts[1]),
+		"timeout_udp_new":   order.AppendUint32(nil, 77),
 		"timeout_icmp":      order.AppendUint32(nil, 60), // not the loader's: it keeps its default
 	}
 	seen := map[string]bool{}

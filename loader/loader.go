@@ -21,12 +21,13 @@ var ErrLayout = errors.New("the pinned maps have another layout")
 
 // Loader holds the maps and programs of one instance.
 type Loader struct {
-	pins     pins
-	config   Config
-	mode     AttachMode
-	maps     map[string]*ebpf.Map
-	programs map[datapath.Hook]map[string]*ebpf.Program
-	timeouts datapath.Timeouts
+	pins      pins
+	config    Config
+	mode      AttachMode
+	maps      map[string]*ebpf.Map
+	programs  map[datapath.Hook]map[string]*ebpf.Program
+	timeouts  datapath.Timeouts
+	keptSizes []KeptSize
 }
 
 // Open creates the maps that are missing below the bpffs at root, adopts those
@@ -83,17 +84,26 @@ func (l *Loader) openMaps() error {
 	if err != nil {
 		return fmt.Errorf("read the compiled layout: %w", err)
 	}
-	l.config.setSizes(layout)
+	sizes, err := l.config.conntrackSizes()
+	if err != nil {
+		return err
+	}
 	l.maps = map[string]*ebpf.Map{}
 	for name, spec := range layout.Maps {
 		if strings.HasPrefix(name, ".") {
 			continue // .bss and the like belong to objects
+		}
+		if size, ok := sizes[name]; ok {
+			spec.MaxEntries = size
 		}
 		m, err := l.openMap(name, spec)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 		l.maps[name] = m
+		if size, ok := sizes[name]; ok && size != m.MaxEntries() {
+			l.keptSizes = append(l.keptSizes, KeptSize{name, m.MaxEntries() / 2, size / 2})
+		}
 	}
 	return nil
 }
@@ -207,3 +217,13 @@ func (l *Loader) Close() {
 		}
 	}
 }
+
+// KeptSize is a conntrack table that was there already, with room for another
+// number of flows than the configuration asks for: its entries are worth more.
+type KeptSize struct {
+	Name       string
+	Has, Asked uint32
+}
+
+// KeptSizes returns those tables.
+func (l *Loader) KeptSizes() []KeptSize { return l.keptSizes }

@@ -37,7 +37,9 @@ func TestOpenPinsEveryMap(t *testing.T) {
 	l, err := loader.Open(h.root, loader.Config{})
 	must(t, err)
 	defer l.Close()
-	equal(t, "size of the conntrack table", l.Maps()["flows4"].MaxEntries(), loader.DefaultConntrackMax)
+	for _, name := range []string{"flows4", "flows6", "nursery4", "nursery6"} {
+		equal(t, "halves in "+name, l.Maps()[name].MaxEntries(), 2*loader.DefaultConntrackMax)
+	}
 	layout, err := datapath.LoadLayout()
 	must(t, err)
 	var want []string
@@ -76,6 +78,11 @@ func TestOpenAdoptsMaps(t *testing.T) {
 	must(t, err)
 	defer second.Close()
 	equal(t, "size of the conntrack table", second.Maps()["flows4"].MaxEntries(), first.Maps()["flows4"].MaxEntries())
+	kept := second.KeptSizes()
+	slices.SortFunc(kept, func(a, b loader.KeptSize) int { return strings.Compare(a.Name, b.Name) })
+	if len(kept) < 2 || kept[0] != (loader.KeptSize{Name: "flows4", Has: 128, Asked: 1024}) {
+		t.Errorf("kept sizes %+v", kept)
+	}
 	if after := mapIDs(t, second); !maps.Equal(before, after) {
 		t.Errorf("maps: got %v, want %v", after, before)
 	}

@@ -16,6 +16,8 @@ import (
 var flowTables = []flowTable{
 	flowTable4("flows4"),
 	flowTable6("flows6"),
+	flowTable4("nursery4"),
+	flowTable6("nursery6"),
 }
 
 // halfKey is what packets of a half look like before translation.

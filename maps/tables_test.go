@@ -21,7 +21,7 @@ func TestTables(t *testing.T) {
 	must(t, err)
 	tables := o.Tables
 	want := map[string]int{
-		"flows4": 2, "flows6": 0, "devices": 1, "endpoints4": 1, "host_addrs4": 0, "rules": 1,
+		"flows4": 2, "flows6": 0, "nursery4": 0, "nursery6": 0, "devices": 1, "endpoints4": 1, "host_addrs4": 0, "rules": 1,
 		"uplinks": 0, "subnets4": 1, "subnets6": 0, "socket_origins": 0, "vips4": 0, "fragments4": 0,
 		"endpoints6": 0, "host_addrs6": 0, "vips6": 0, "fragments6": 0,
 	}

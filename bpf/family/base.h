@@ -10,6 +10,7 @@
 #include "../ipv6/header.h"
 #include "../ipv6/route.h"
 #endif
+#include "halves.h"
 #include "conntrack.h"
 #include "fragment.h"
 #include "rewrite.h"

@@ -1,72 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Conntrack: two halves per flow, found by what a packet looks like when it
- * arrives. Both hold the same state, so that either can say whether the flow
- * is alive and can bring back the other when the table has evicted it.
- */
-
-static __always_inline flow_key_t other_key(const flow_key_t *key, const flow_t *flow)
-{
-	flow_key_t other = {
-		.src = flow->dst,
-		.dst = flow->src,
-		.sport = flow->dport,
-		.dport = flow->sport,
-		.zone = flow->head.back_zone,
-		.protocol = key->protocol,
-		.echo_reply = key->protocol == AF(IPPROTO_ICMP) ? !key->echo_reply : 0,
-	};
-
-	return other;
-}
-
-/*
- * A half that is about to be inserted: the CPU's own, which lies in a map for
- * want of room on the stack. NULL is for the verifier alone.
- */
-static __always_inline flow_t *scratch_half(__u32 slot)
-{
-	return bpf_map_lookup_elem(&AF(scratch_flows), &slot);
-}
-
-/* The other half of a flow, in scratch. */
-static __always_inline flow_t *other_half(const flow_key_t *key, const flow_t *flow)
-{
-	flow_t *other = scratch_half(SCRATCH_OTHER);
-
-	if (!other)
-		return NULL;
-	other->head = flow->head;
-	other->head.direction = !flow->head.direction;
-	other->head.target = flow->head.back_target;
-	other->head.back_target = flow->head.target;
-	other->head.back_zone = key->zone;
-	other->src = key->dst;
-	other->dst = key->src;
-	other->sport = key->dport;
-	other->dport = key->sport;
-	return other;
-}
-
-/* Whether `other` is the other half of the flow that key belongs to. */
-static __always_inline bool halves_match(const flow_key_t *key, const flow_t *other)
-{
-	return same_addr(other->src, key->dst) && same_addr(other->dst, key->src) && other->sport == key->dport &&
-	       other->dport == key->sport && other->head.back_zone == key->zone;
-}
-
-static __always_inline void flow_delete(const flow_key_t *key, const flow_t *flow)
-{
-	flow_key_t back = other_key(key, flow);
-	flow_t *other;
-
-	if (dry_run)
-		return;
-	other = bpf_map_lookup_elem(&AF(flows), &back);
-	if (other && halves_match(key, other))
-		bpf_map_delete_elem(&AF(flows), &back);
-	bpf_map_delete_elem(&AF(flows), key);
-}
+/* Conntrack: the life of a flow, from its claim to its end. */
 
 /* What a packet of this half adds to the flow's state. */
 static __always_inline __u8 flow_next_state(const packet_t *p, const struct flow_head *flow)
@@ -89,39 +22,48 @@ static __always_inline __u8 flow_next_state(const packet_t *p, const struct flow
 }
 
 /*
- * flow_touch brings both halves' state and time up to date. Where the other half
- * has been evicted it is put back, and where its key has gone to another flow,
- * false is returned: this one cannot live on.
+ * flow_touch brings both halves' state and time up to date, and moves them when
+ * the flow has proved itself. Where the other half has been evicted it is put
+ * back, and where its key has gone to another flow, false is returned: this one
+ * cannot live on.
  */
 __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 {
 	flow_key_t key, back;
 	flow_t *other;
 	__u8 state;
+	bool moves;
 
 	if (!p || !flow)
 		return false;
-	state = flow_next_state(p, &flow->head);
-	flow->head.seen = now;
-	flow->head.state = state;
 	key = p->key;
 	back = other_key(&key, flow);
-	other = bpf_map_lookup_elem(&AF(flows), &back);
-	if (!other) {
-		other = other_half(&key, flow);
-		return other && !bpf_map_update_elem(&AF(flows), &back, other, BPF_NOEXIST);
-	}
-	if (!halves_match(&key, other))
+	other = half_find(&back);
+	if (other && !halves_match(&key, other))
 		return false;
-	other->head.seen = now;
-	other->head.state = state;
+	state = flow_next_state(p, &flow->head);
+	if (flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
+		state |= FLOW_TENURED;
+	moves = (flow->head.state ^ state) & FLOW_TENURED;
+	flow->head.seen = now;
+	flow->head.state = state;
+	if (other && !((other->head.state ^ state) & FLOW_TENURED)) {
+		other->head.seen = now;
+		other->head.state = state;
+	} else {
+		other = other_half(&key, flow);
+		if (!other || !half_put(&back, other))
+			return false;
+	}
+	if (moves)
+		half_put(&key, flow);
 	return true;
 }
 
 /* flow_peek returns the live flow of a key and changes nothing, or NULL. */
 static __always_inline flow_t *flow_peek(const flow_key_t *key)
 {
-	flow_t *flow = bpf_map_lookup_elem(&AF(flows), key);
+	flow_t *flow = half_find(key);
 
 	return flow && flow_alive(&flow->head, key->protocol, now_seconds()) ? flow : NULL;
 }
@@ -138,6 +80,12 @@ __noinline int flow_end(packet_t *p, flow_t *flow)
 	return 0;
 }
 
+/* Whether a packet opens anew what is there already: a client that reuses its port (RFC 9293 3.6.1). */
+static __always_inline bool reopens(const packet_t *p, const struct flow_head *flow)
+{
+	return p->key.protocol == IPPROTO_TCP && tcp_opens(p) && flow_closing(flow->state);
+}
+
 /*
  * flow_find returns the live flow of a packet, brought up to date, or NULL.
  * Nothing is written while state and time stay the same, and once a second at
@@ -145,45 +93,66 @@ __noinline int flow_end(packet_t *p, flow_t *flow)
  */
 static __always_inline flow_t *flow_find(packet_t *p)
 {
-	flow_t *flow = bpf_map_lookup_elem(&AF(flows), &p->key);
+	flow_t *flow = half_find(&p->key);
 	__u32 now;
 
 	if (!flow)
 		return NULL;
 	now = now_seconds();
-	if (flow_alive(&flow->head, p->key.protocol, now) &&
-	    !(p->key.protocol == IPPROTO_TCP && tcp_opens(p) && flow_closing(flow->head.state)) &&
-	    (dry_run || (flow->head.seen == now && flow->head.state == flow_next_state(p, &flow->head)) ||
-	     flow_touch(p, flow, now)))
-		return flow;
+	if (flow_alive(&flow->head, p->key.protocol, now) && !reopens(p, &flow->head)) {
+		if (dry_run || (flow->head.seen == now && flow->head.state == flow_next_state(p, &flow->head)))
+			return flow;
+		if (flow_touch(p, flow, now))
+			return half_find(&p->key); /* it may have moved */
+	}
 	flow_end(p, flow);
 	return NULL;
 }
 
 /*
- * flow_claim inserts the reply half, which decides who gets a translated
- * port; false when another flow has it. What is left of a flow whose forward half
- * was evicted gives way to the new one.
+ * claim_young inserts the reply half into the nursery. What is left there of a
+ * flow whose forward half was evicted gives way to the new one.
+ */
+static __always_inline bool claim_young(const flow_key_t *key, const flow_t *flow, const flow_key_t *back)
+{
+	flow_t *half = other_half(key, flow), *holder;
+
+	if (!half)
+		return false;
+	if (!bpf_map_update_elem(&AF(nursery), back, half, BPF_NOEXIST))
+		return true;
+	holder = bpf_map_lookup_elem(&AF(nursery), back);
+	if (!holder)
+		return false;
+	if (flow_alive(&holder->head, back->protocol, flow->head.created))
+		return halves_match(key, holder) && !bpf_map_update_elem(&AF(nursery), back, half, BPF_ANY);
+	flow_delete(back, holder);
+	return !bpf_map_update_elem(&AF(nursery), back, half, BPF_NOEXIST);
+}
+
+/*
+ * flow_claim inserts the reply half, which decides who gets a translated port;
+ * false when another flow has it. Nothing makes one step of two tables: so the
+ * claim comes first, and is taken back when the tenured one knows better.
  */
 static __always_inline bool flow_claim(const flow_key_t *key, const flow_t *flow)
 {
-	flow_key_t other = other_key(key, flow);
-	flow_t *half, *holder;
+	flow_key_t back = other_key(key, flow);
+	flow_t *holder;
 
 	if (dry_run)
-		return !bpf_map_lookup_elem(&AF(flows), &other);
-	half = other_half(key, flow);
-	if (!half)
+		return !half_find(&back);
+	if (!claim_young(key, flow, &back))
 		return false;
-	if (!bpf_map_update_elem(&AF(flows), &other, half, BPF_NOEXIST))
-		return true;
-	holder = bpf_map_lookup_elem(&AF(flows), &other);
+	holder = bpf_map_lookup_elem(&AF(flows), &back);
 	if (!holder)
+		return true;
+	if (!halves_match(key, holder) && flow_alive(&holder->head, back.protocol, flow->head.created)) {
+		bpf_map_delete_elem(&AF(nursery), &back);
 		return false;
-	if (flow_alive(&holder->head, other.protocol, flow->head.created))
-		return halves_match(key, holder) && !bpf_map_update_elem(&AF(flows), &other, half, BPF_ANY);
-	flow_delete(&other, holder);
-	return !bpf_map_update_elem(&AF(flows), &other, half, BPF_NOEXIST);
+	}
+	bpf_map_delete_elem(&AF(flows), &back);
+	return true;
 }
 
 /*
@@ -195,9 +164,9 @@ static __always_inline bool flow_commit(const flow_key_t *key, const flow_t *flo
 {
 	flow_key_t copy = *key;
 
-	if (dry_run || !bpf_map_update_elem(&AF(flows), &copy, flow, BPF_ANY))
+	if (dry_run || !bpf_map_update_elem(&AF(nursery), &copy, flow, BPF_ANY))
 		return true;
 	copy = other_key(key, flow);
-	bpf_map_delete_elem(&AF(flows), &copy);
+	bpf_map_delete_elem(&AF(nursery), &copy);
 	return false;
 }

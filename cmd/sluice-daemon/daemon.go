@@ -5,18 +5,22 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/daemon"
+	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/metrics"
+	"github.com/sluice-net/sluice/loader"
 )
 
 func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
 	var o daemon.Options
 	var level slog.LevelVar
 	var levelName string
+	var timeouts []string
 	c := &cobra.Command{
 		Use:   "daemon",
 		Short: "Run the control plane in the foreground; its network namespace becomes the host",
@@ -27,6 +31,14 @@ func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
 			}
 			if o.RepairInterval <= 0 {
 				return fmt.Errorf("--repair-interval %v is not a time to wait: use 1s or more", o.RepairInterval)
+			}
+			if o.Timeouts, err = datapath.ParseTimeouts(timeouts); err != nil {
+				return fmt.Errorf("--conntrack-timeout: %w", err)
+			}
+			for flag, flows := range map[string]uint32{"conntrack-max": o.ConntrackMax, "conntrack-new-max": o.ConntrackNewMax} {
+				if flows < 1 || flows > loader.MaxConntrack {
+					return fmt.Errorf("--%s %d: want 1 to %d flows", flag, flows, loader.MaxConntrack)
+				}
 			}
 			if o.Root, err = c.Flags().GetString("root"); err != nil {
 				return err
@@ -45,6 +57,9 @@ func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
 	f.StringVar(&o.Metrics, "metrics", metrics.DefaultAddress, "address and port of /metrics for Prometheus; \"off\" for none")
 	f.DurationVar(&o.RepairInterval, "repair-interval", time.Minute, "how often everything is compared with the intent; what the kernel tells of is repaired at once")
 	f.IntVar(&o.ReservePorts, "reserve-ports", 0, "how many ports of net.ipv4.ip_local_port_range, from its end, to keep for masquerade by net.ipv4.ip_local_reserved_ports; given back by the next daemon without it and by a reset")
+	f.Uint32Var(&o.ConntrackMax, "conntrack-max", loader.DefaultConntrackMax, "flows of each family that have proved themselves; new ones never push them out")
+	f.Uint32Var(&o.ConntrackNewMax, "conntrack-new-max", loader.DefaultConntrackMax, "young or unanswered flows of each family")
+	f.StringArrayVar(&timeouts, "conntrack-timeout", nil, "NAME=DURATION: how long flows live without packets; names are "+strings.Join(datapath.TimeoutChoices(), ", "))
 	f.StringVar(&levelName, "log-level", "info", "debug, info, warn or error")
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/metrics"
 	"github.com/sluice-net/sluice/internal/unixpath"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // Options are what a daemon is started with.
@@ -42,6 +43,11 @@ type Options struct {
 	// DNSUpstreams answer what is no container's name, ADDR or ADDR:PORT; those
 	// of the host's resolv.conf when there are none.
 	DNSUpstreams []string
+	// ConntrackMax and ConntrackNewMax are how many flows of each family there may
+	// be that have proved themselves, and young ones; 0 for what loader takes then.
+	ConntrackMax, ConntrackNewMax uint32
+	// Timeouts are how long flows live without packets, where not as compiled.
+	Timeouts loader.Timeouts
 }
 
 // shutdownTimeout bounds how long answers under way may take at the end.

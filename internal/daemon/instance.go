@@ -204,13 +204,22 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 		FIBIfindex: uint32(lending),
 		HostCookie: cookie,
 		LocalPorts: i.localPorts,
-		Attach:     loader.AttachMode(i.options.Attach),
-		LogDir:     i.dirs.Run,
+
+		ConntrackMax:    i.options.ConntrackMax,
+		ConntrackNewMax: i.options.ConntrackNewMax,
+		Timeouts:        i.options.Timeouts,
+
+		Attach: loader.AttachMode(i.options.Attach),
+		LogDir: i.dirs.Run,
 	})
 	if err != nil {
 		return err
 	}
 	i.onClose(i.loader.Close)
+	for _, kept := range i.loader.KeptSizes() {
+		i.log.Warn("a conntrack table keeps the size that it was made with, until `sluice system reset`", "map", kept.Name,
+			"flows", kept.Has, "asked for", kept.Asked)
+	}
 	i.maps, err = maps.New(i.loader.Maps())
 	i.datapath = newDatapath(i.loader, i.maps)
 	i.drops = monitor.NewHub(reports{i.maps})

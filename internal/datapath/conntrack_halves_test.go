@@ -8,11 +8,6 @@ import (
 	"github.com/sluice-net/sluice/loader"
 )
 
-func (f *fixture) evict(key datapath.FlowKey4) {
-	f.t.Helper()
-	must(f.t, f.loader.Maps()["flows4"].Delete(key))
-}
-
 // TestEvictedHalfComesBack covers a half that the table has evicted: the next
 // packet of the other direction that writes puts it back as it was.
 func TestEvictedHalfComesBack(t *testing.T) {

@@ -143,7 +143,7 @@ func (f *fixture) load(config loader.Config) {
 	lending := f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lend0"}})
 	must(f.t, os.WriteFile("/proc/sys/net/ipv4/conf/lend0/forwarding", []byte("1"), 0))
 	config.FIBIfindex = uint32(lending)
-	config.ConntrackMax = 4096
+	config.ConntrackMax, config.ConntrackNewMax = 2048, 2048
 	if config.LocalPorts == [2]uint16{} {
 		config.LocalPorts = [2]uint16{32768, 60999}
 	}

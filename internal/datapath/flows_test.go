@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -9,7 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/sluice-net/sluice/internal/datapath"
-	"github.com/sluice-net/sluice/maps"
+	sluicemaps "github.com/sluice-net/sluice/maps"
 )
 
 // #defines and enums of bpf/types.h; TestConstants compares them.
@@ -19,6 +20,7 @@ const (
 	flowFINForward = datapath.FlowFINForward
 	flowFINReply   = datapath.FlowFINReply
 	flowReset      = datapath.FlowReset
+	flowTenured    = datapath.FlowTenured
 
 	targetEndpoint = 1
 	targetPeer     = 2
@@ -60,18 +62,45 @@ func halfOf(to frame, head datapath.FlowHead) datapath.Flow4 {
 	return datapath.Flow4{Head: head, Src: key.Src, Dst: key.Dst, Sport: key.Sport, Dport: key.Dport}
 }
 
-// flows returns the conntrack table as it is.
-func (f *fixture) flows() map[datapath.FlowKey4]datapath.Flow4 {
+// table returns the halves in one of the conntrack tables, as they are.
+func (f *fixture) table(name string) map[datapath.FlowKey4]datapath.Flow4 {
 	f.t.Helper()
 	all := map[datapath.FlowKey4]datapath.Flow4{}
 	var key datapath.FlowKey4
 	var value datapath.Flow4
-	entries := f.loader.Maps()["flows4"].Iterate()
+	entries := f.loader.Maps()[name].Iterate()
 	for entries.Next(&key, &value) {
 		all[key] = value
 	}
 	must(f.t, entries.Err())
 	return all
+}
+
+// flows returns the halves of all flows, young and tenured. Whether a flow has
+// lived long enough for a move depends on the machine's speed: the mark is left out.
+func (f *fixture) flows() map[datapath.FlowKey4]datapath.Flow4 {
+	f.t.Helper()
+	all := f.table("nursery4")
+	maps.Copy(all, f.table("flows4"))
+	for key, half := range all {
+		half.Head.State &^= flowTenured
+		all[key] = half
+	}
+	return all
+}
+
+// tableOf names the conntrack table that a half is in.
+func (f *fixture) tableOf(key datapath.FlowKey4) string {
+	if _, ok := f.table("flows4")[key]; ok {
+		return "flows4"
+	}
+	return "nursery4"
+}
+
+// evict removes a half as a full table does.
+func (f *fixture) evict(key datapath.FlowKey4) {
+	f.t.Helper()
+	must(f.t, f.loader.Maps()[f.tableOf(key)].Delete(key))
 }
 
 // expectFlows asserts the whole conntrack table, times apart: those must be
@@ -94,9 +123,16 @@ func (f *fixture) expectFlows(want map[datapath.FlowKey4]datapath.Flow4) {
 // editFlow changes one half in the table.
 func (f *fixture) editFlow(key datapath.FlowKey4, edit func(*datapath.Flow4)) {
 	f.t.Helper()
-	flow := f.flow(key)
+	name := f.tableOf(key)
+	flow, ok := f.table(name)[key]
+	if !ok {
+		f.t.Fatalf("there is no flow of %+v", key)
+	}
 	edit(&flow)
-	must(f.t, f.loader.Maps()["flows4"].Put(key, flow))
+	if name == "flows4" {
+		flow.Head.State |= flowTenured
+	}
+	must(f.t, f.loader.Maps()[name].Put(key, flow))
 }
 
 // editFlows changes every half in the table.
@@ -135,7 +171,7 @@ func (f *fixture) expectState(what string, want uint8) {
 	}
 }
 
-func (f *fixture) expectCounters(rule uint32, want maps.RuleCounters) {
+func (f *fixture) expectCounters(rule uint32, want sluicemaps.RuleCounters) {
 	f.t.Helper()
 	got, err := f.maps.RuleCounters(rule)
 	must(f.t, err)

@@ -284,6 +284,8 @@ const (
 	layoutMapHostAddrs4    = "host_addrs4"
 	layoutMapHostAddrs6    = "host_addrs6"
 	layoutMapNetworks      = "networks"
+	layoutMapNursery4      = "nursery4"
+	layoutMapNursery6      = "nursery6"
 	layoutMapPacketCounts  = "packet_counts"
 	layoutMapPortsTcp      = "ports_tcp"
 	layoutMapPortsUdp      = "ports_udp"
@@ -371,6 +373,8 @@ type layoutMapSpecs struct {
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
+	Nursery4      *ebpf.MapSpec `ebpf:"nursery4"`
+	Nursery6      *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
@@ -436,6 +440,8 @@ type layoutMaps struct {
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
+	Nursery4      *ebpf.Map `ebpf:"nursery4"`
+	Nursery6      *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
@@ -472,6 +478,8 @@ func (m *layoutMaps) Close() error {
 		m.HostAddrs4,
 		m.HostAddrs6,
 		m.Networks,
+		m.Nursery4,
+		m.Nursery6,
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,

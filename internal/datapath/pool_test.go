@@ -1,6 +1,7 @@
 package datapath_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,8 +18,11 @@ import (
 // maps are emptied meanwhile.
 var pool = struct {
 	sync.Mutex
-	idle map[loader.Config][]*loader.Loader
-}{idle: map[loader.Config][]*loader.Loader{}}
+	idle map[string][]*loader.Loader
+}{idle: map[string][]*loader.Loader{}}
+
+// key names a configuration: its timeouts are a map, which no key of one can be.
+func key(config loader.Config) string { return fmt.Sprintf("%+v", config) }
 
 // borrow returns loaded programs whose maps are as the loader makes them, until
 // the test ends.
@@ -38,7 +42,7 @@ func borrow(t testing.TB, config loader.Config) *loader.Loader {
 		}
 		pool.Lock()
 		defer pool.Unlock()
-		pool.idle[config] = append(pool.idle[config], l)
+		pool.idle[key(config)] = append(pool.idle[key(config)], l)
 	})
 	return l
 }
@@ -46,11 +50,11 @@ func borrow(t testing.TB, config loader.Config) *loader.Loader {
 func takeIdle(config loader.Config) *loader.Loader {
 	pool.Lock()
 	defer pool.Unlock()
-	idle := pool.idle[config]
+	idle := pool.idle[key(config)]
 	if len(idle) == 0 {
 		return nil
 	}
-	pool.idle[config] = idle[1:]
+	pool.idle[key(config)] = idle[1:]
 	return idle[0]
 }
 

@@ -47,15 +47,13 @@ func (w *world) restore(s snapshot) {
 	m.Packets, m.Drops, m.Rules = w.m.Packets, w.m.Drops, w.m.Rules
 	m.Age(-later)
 	w.m = m
+	for key := range w.flows() {
+		w.evict(modelKey(key))
+	}
 	for key, flow := range s.flows {
 		flow.Head.Created += later
 		flow.Head.Seen += later
-		w.write("flows4", key, flow)
-	}
-	for key := range w.flows() {
-		if _, ok := s.flows[key]; !ok {
-			must(w.t, w.loader.Maps()["flows4"].Delete(key))
-		}
+		w.write("nursery4", key, flow)
 	}
 	for key, value := range s.fragments {
 		value.Seen += later

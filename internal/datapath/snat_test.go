@@ -119,7 +119,7 @@ func TestRetransmissionsCoverTheRange(t *testing.T) {
 	// The cursor is back at the first port. One of the last becomes free.
 	for key := range f.flows() {
 		if key.Zone == datapath.ZoneOutside && key.Dport == wire16(65535) {
-			must(t, f.loader.Maps()["flows4"].Delete(key))
+			f.evict(key)
 		}
 	}
 	sent := f.a.tcp(50000, remoteAddrPort(443), syn)

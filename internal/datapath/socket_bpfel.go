@@ -31,6 +31,8 @@ const (
 	socketMapHostAddrs4            = "host_addrs4"
 	socketMapHostAddrs6            = "host_addrs6"
 	socketMapNetworks              = "networks"
+	socketMapNursery4              = "nursery4"
+	socketMapNursery6              = "nursery6"
 	socketMapPacketCounts          = "packet_counts"
 	socketMapPortsTcp              = "ports_tcp"
 	socketMapPortsUdp              = "ports_udp"
@@ -152,6 +154,8 @@ type socketMapSpecs struct {
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
+	Nursery4      *ebpf.MapSpec `ebpf:"nursery4"`
+	Nursery6      *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
@@ -231,6 +235,8 @@ type socketMaps struct {
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
+	Nursery4      *ebpf.Map `ebpf:"nursery4"`
+	Nursery6      *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
@@ -267,6 +273,8 @@ func (m *socketMaps) Close() error {
 		m.HostAddrs4,
 		m.HostAddrs6,
 		m.Networks,
+		m.Nursery4,
+		m.Nursery6,
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,

@@ -2,6 +2,8 @@ package datapath
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -16,6 +18,35 @@ type Timeouts map[string]uint32
 var timeoutNames = []string{
 	"timeout_tcp_opening", "timeout_tcp_established", "timeout_tcp_closing", "timeout_tcp_reset",
 	"timeout_udp_new", "timeout_udp_replied", "timeout_icmp",
+}
+
+// maxTimeout is the longest: flows tell times by the difference of 32-bit seconds.
+const maxTimeout = 365 * 24 * time.Hour
+
+// TimeoutChoices are the names that ParseTimeouts takes.
+func TimeoutChoices() []string {
+	var names []string
+	for _, constant := range append(timeoutNames, "timeout_fragment") {
+		names = append(names, strings.ReplaceAll(strings.TrimPrefix(constant, "timeout_"), "_", "-"))
+	}
+	return names
+}
+
+// ParseTimeouts reads wishes of the form NAME=DURATION.
+func ParseTimeouts(wishes []string) (Timeouts, error) {
+	timeouts := Timeouts{}
+	for _, wish := range wishes {
+		name, value, _ := strings.Cut(wish, "=")
+		if !slices.Contains(TimeoutChoices(), name) {
+			return nil, fmt.Errorf("timeout %q: want NAME=DURATION with one of the names %s", wish, strings.Join(TimeoutChoices(), ", "))
+		}
+		duration, err := time.ParseDuration(value)
+		if err != nil || duration < time.Second || duration > maxTimeout || duration%time.Second != 0 {
+			return nil, fmt.Errorf("timeout %q: want whole seconds, as 90s or 2h, up to %v", wish, maxTimeout)
+		}
+		timeouts["timeout_"+strings.ReplaceAll(name, "-", "_")] = uint32(duration / time.Second)
+	}
+	return timeouts, nil
 }
 
 // TimeoutsOf reads them from the specification of programs that know flows.
@@ -36,7 +67,7 @@ func TimeoutsOf(spec *ebpf.CollectionSpec) (Timeouts, error) {
 }
 
 // Of returns the timeout of a flow in a state, as flow_timeout of
-// bpf/conntrack.h decides it. TestTimeouts holds the two together.
+// bpf/state.h decides it. TestTimeouts holds the two together.
 func (t Timeouts) Of(protocol, state uint8) time.Duration {
 	return time.Duration(t[timeoutName(protocol, state)]) * time.Second
 }

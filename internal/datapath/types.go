@@ -44,6 +44,7 @@ const (
 	FlowFINForward = 0x04
 	FlowFINReply   = 0x08
 	FlowReset      = 0x10
+	FlowTenured    = 0x20
 
 	DirectionForward = 0
 	DirectionReply   = 1

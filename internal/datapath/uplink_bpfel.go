@@ -31,6 +31,8 @@ const (
 	uplinkMapHostAddrs4            = "host_addrs4"
 	uplinkMapHostAddrs6            = "host_addrs6"
 	uplinkMapNetworks              = "networks"
+	uplinkMapNursery4              = "nursery4"
+	uplinkMapNursery6              = "nursery6"
 	uplinkMapPacketCounts          = "packet_counts"
 	uplinkMapPortsTcp              = "ports_tcp"
 	uplinkMapPortsUdp              = "ports_udp"
@@ -134,6 +136,8 @@ type uplinkMapSpecs struct {
 	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
 	Networks      *ebpf.MapSpec `ebpf:"networks"`
+	Nursery4      *ebpf.MapSpec `ebpf:"nursery4"`
+	Nursery6      *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
@@ -213,6 +217,8 @@ type uplinkMaps struct {
 	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
 	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
 	Networks      *ebpf.Map `ebpf:"networks"`
+	Nursery4      *ebpf.Map `ebpf:"nursery4"`
+	Nursery6      *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
 	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
 	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
@@ -249,6 +255,8 @@ func (m *uplinkMaps) Close() error {
 		m.HostAddrs4,
 		m.HostAddrs6,
 		m.Networks,
+		m.Nursery4,
+		m.Nursery6,
 		m.PacketCounts,
 		m.PortsTcp,
 		m.PortsUdp,

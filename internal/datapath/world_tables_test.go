@@ -9,23 +9,29 @@ import (
 	"github.com/sluice-net/sluice/internal/datapath/model"
 )
 
-// halves is the conntrack table as it is.
+// conntrackTables are those that hold halves of IPv4's flows. The model knows one.
+var conntrackTables = []string{"nursery4", "flows4"}
+
+// halves are those of all flows, wherever they are kept.
 func (w *world) halves() map[model.Key]model.Half {
 	w.t.Helper()
 	all := map[model.Key]model.Half{}
-	keys, values := make([]datapath.FlowKey4, 4096), make([]datapath.Flow4, 4096)
-	var cursor ebpf.MapBatchCursor
-	n, err := w.loader.Maps()["flows4"].BatchLookup(&cursor, keys, values, nil)
-	if !errors.Is(err, ebpf.ErrKeyNotExist) {
-		w.t.Fatalf("read flows4: %v", err)
-	}
-	for i := range n {
-		key := modelKey(keys[i])
-		to := model.Key{
-			Src: addr4(values[i].Src), Dst: addr4(values[i].Dst), Sport: wire16(values[i].Sport), Dport: wire16(values[i].Dport),
-			Protocol: key.Protocol, EchoReply: key.EchoReply,
+	for _, table := range conntrackTables {
+		keys, values := make([]datapath.FlowKey4, 4096), make([]datapath.Flow4, 4096)
+		var cursor ebpf.MapBatchCursor
+		n, err := w.loader.Maps()[table].BatchLookup(&cursor, keys, values, nil)
+		if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			w.t.Fatalf("read %s: %v", table, err)
 		}
-		all[key] = model.Half{Head: values[i].Head, To: to}
+		for i := range n {
+			key := modelKey(keys[i])
+			values[i].Head.State &^= flowTenured
+			to := model.Key{
+				Src: addr4(values[i].Src), Dst: addr4(values[i].Dst), Sport: wire16(values[i].Sport), Dport: wire16(values[i].Dport),
+				Protocol: key.Protocol, EchoReply: key.EchoReply,
+			}
+			all[key] = model.Half{Head: values[i].Head, To: to}
+		}
 	}
 	return all
 }
@@ -54,8 +60,10 @@ func (w *world) write(table string, key, value any) {
 
 func (w *world) evict(key model.Key) {
 	w.t.Helper()
-	err := w.loader.Maps()["flows4"].Delete(rawKey(key))
-	if !errors.Is(err, ebpf.ErrKeyNotExist) {
-		must(w.t, err)
+	for _, table := range conntrackTables {
+		err := w.loader.Maps()[table].Delete(rawKey(key))
+		if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			must(w.t, err)
+		}
 	}
 }

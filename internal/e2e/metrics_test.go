@@ -99,7 +99,7 @@ func TestPrometheus(t *testing.T) {
 	eventually(`count(sluice_published_port_packets_total)`, 2) // a range is one
 	eventually(`sluice_alias_selections_total{network="custombridge",alias="rr"}`, 3)
 	eventually(`sluice_conntrack_entries{family="ipv4",protocol="tcp"}`, 2*(5+1+3))
-	eventually(`sluice_map_entries{map="flows4"}`, 2*(5+1+3))
+	eventually(`sluice_map_entries{map="nursery4"}`, 2*(5+1+3))
 	eventually(`sluice_map_entries{map="endpoints4"}`, 2)
 	eventually(`sluice_ipam_addresses{network="custombridge",state="used"}`, 3) // two containers, one alias
 	eventually(`sluice_packets_total{hook="uplink",verdict="redirect"} > bool 20`, 1)

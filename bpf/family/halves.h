@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The halves of flows: two per flow, found by what a packet looks like when it
+ * arrives. Both hold the same state, so that either can say whether the flow is
+ * alive and can bring back the other when its table has evicted it.
+ *
+ * There are two tables. A flow is born in the nursery and moves to the tenured
+ * one once it has proved itself: what a flood pushes out has not.
+ */
+
+static __always_inline flow_key_t other_key(const flow_key_t *key, const flow_t *flow)
+{
+	flow_key_t other = {
+		.src = flow->dst,
+		.dst = flow->src,
+		.sport = flow->dport,
+		.dport = flow->sport,
+		.zone = flow->head.back_zone,
+		.protocol = key->protocol,
+		.echo_reply = key->protocol == AF(IPPROTO_ICMP) ? !key->echo_reply : 0,
+	};
+
+	return other;
+}
+
+/*
+ * A half that is about to be inserted: the CPU's own, which lies in a map for
+ * want of room on the stack. NULL is for the verifier alone.
+ */
+static __always_inline flow_t *scratch_half(__u32 slot)
+{
+	return bpf_map_lookup_elem(&AF(scratch_flows), &slot);
+}
+
+/* The other half of a flow, in scratch. */
+static __always_inline flow_t *other_half(const flow_key_t *key, const flow_t *flow)
+{
+	flow_t *other = scratch_half(SCRATCH_OTHER);
+
+	if (!other)
+		return NULL;
+	other->head = flow->head;
+	other->head.direction = !flow->head.direction;
+	other->head.target = flow->head.back_target;
+	other->head.back_target = flow->head.target;
+	other->head.back_zone = key->zone;
+	other->src = key->dst;
+	other->dst = key->src;
+	other->sport = key->dport;
+	other->dport = key->sport;
+	return other;
+}
+
+/* Whether `other` is the other half of the flow that key belongs to. */
+static __always_inline bool halves_match(const flow_key_t *key, const flow_t *other)
+{
+	return same_addr(other->src, key->dst) && same_addr(other->dst, key->src) && other->sport == key->dport &&
+	       other->dport == key->sport && other->head.back_zone == key->zone;
+}
+
+static __always_inline flow_t *half_find(const flow_key_t *key)
+{
+	flow_t *half = bpf_map_lookup_elem(&AF(flows), key);
+
+	return half ? half : bpf_map_lookup_elem(&AF(nursery), key);
+}
+
+/*
+ * half_put inserts a half where its state says. One that moves leaves the nursery
+ * when it has arrived: in between, both are the same flow's. A young one must not
+ * take a key that another flow has.
+ */
+static __always_inline bool half_put(const flow_key_t *key, const flow_t *half)
+{
+	if (!(half->head.state & FLOW_TENURED))
+		return !bpf_map_update_elem(&AF(nursery), key, half, BPF_NOEXIST);
+	if (bpf_map_update_elem(&AF(flows), key, half, BPF_ANY))
+		return false;
+	bpf_map_delete_elem(&AF(nursery), key);
+	return true;
+}
+
+static __always_inline void half_erase(const flow_key_t *key)
+{
+	bpf_map_delete_elem(&AF(flows), key);
+	bpf_map_delete_elem(&AF(nursery), key);
+}
+
+/* flow_delete removes both halves, unless the other one is another flow's by now. */
+static __always_inline void flow_delete(const flow_key_t *key, const flow_t *flow)
+{
+	flow_key_t back = other_key(key, flow);
+	flow_t *other;
+
+	if (dry_run)
+		return;
+	other = half_find(&back);
+	if (other && halves_match(key, other))
+		half_erase(&back);
+	half_erase(key);
+}
