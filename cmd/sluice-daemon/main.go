@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/daemon"
 )
 
@@ -19,7 +20,7 @@ import (
 var version = "unknown"
 
 func main() {
-	root := newRoot(run, daemon.Reset)
+	root := newRoot(verbs{run, daemon.Reset, daemon.Doctor})
 	root.SetArgs(os.Args[1:])
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
@@ -33,9 +34,14 @@ func run(ctx context.Context, o daemon.Options) error {
 	return daemon.Run(ctx, o)
 }
 
+// verbs are what the command line leads to.
+type verbs struct {
+	run, reset func(context.Context, daemon.Options) error
+	doctor     func(daemon.Options) ([]api.Finding, error)
+}
+
 // newRoot returns the command line: that of the client, as far as it is ours.
-// What it runs and resets is given.
-func newRoot(run, reset func(context.Context, daemon.Options) error) *cobra.Command {
+func newRoot(v verbs) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sluice",
 		Short:         "What the client leaves to the daemon's program",
@@ -43,6 +49,6 @@ func newRoot(run, reset func(context.Context, daemon.Options) error) *cobra.Comm
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().String("root", os.Getenv("SLUICE_ROOT"), "directory of the instance (SLUICE_ROOT); /var/lib/sluice and /run/sluice by default")
-	root.AddCommand(newDaemon(run), newReset(reset))
+	root.AddCommand(newDaemon(v.run), newReset(v.reset), newDoctor(v.doctor))
 	return root
 }

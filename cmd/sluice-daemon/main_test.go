@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"testing"
 
+	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/daemon"
 )
 
@@ -18,7 +20,10 @@ func execute(t *testing.T, line string) (ran string, o daemon.Options, err error
 			return nil
 		}
 	}
-	root := newRoot(note("daemon"), note("reset"))
+	root := newRoot(verbs{note("daemon"), note("reset"), func(o daemon.Options) ([]api.Finding, error) {
+		return nil, note("doctor")(context.Background(), o)
+	}})
+	root.SetOut(io.Discard)
 	root.SetArgs(strings.Fields(line))
 	err = root.ExecuteContext(context.Background())
 	return ran, o, err
@@ -36,7 +41,7 @@ func TestDaemonFlags(t *testing.T) {
 
 func TestHelpIsThatOfTheVerb(t *testing.T) {
 	var said bytes.Buffer
-	root := newRoot(nil, nil)
+	root := newRoot(verbs{})
 	root.SetOut(&said)
 	root.SetArgs([]string{"daemon", "--help"})
 	if err := root.Execute(); err != nil || !strings.Contains(said.String(), "sluice daemon [flags]") {
@@ -46,7 +51,7 @@ func TestHelpIsThatOfTheVerb(t *testing.T) {
 
 func TestRootFromEnvironment(t *testing.T) {
 	t.Setenv("SLUICE_ROOT", "/e")
-	for _, verb := range []string{"daemon", "reset"} {
+	for _, verb := range []string{"daemon", "reset", "doctor"} {
 		ran, o, err := execute(t, verb)
 		if ran != verb || err != nil || o.Root != "/e" {
 			t.Errorf("%s: ran %q with root %q: %v", verb, ran, o.Root, err)
@@ -55,7 +60,7 @@ func TestRootFromEnvironment(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, line := range []string{"daemon --log-level loud", "daemon --repair-interval 0s", "daemon extra", "daemon --nonsense", "reset extra", "nonsense"} {
+	for _, line := range []string{"daemon --log-level loud", "daemon --repair-interval 0s", "daemon extra", "daemon --nonsense", "reset extra", "doctor extra", "nonsense"} {
 		if ran, _, err := execute(t, line); ran != "" || err == nil {
 			t.Errorf("%s: ran %q, error %v", line, ran, err)
 		}

@@ -38,6 +38,7 @@ type Backend interface {
 	// ends with ctx or the daemon.
 	WatchDrops(ctx context.Context, o api.DropOptions) (Stream[api.Drop], error)
 	Info(ctx context.Context) (api.Info, error)
+	Doctor(ctx context.Context) ([]api.Finding, error)
 	Version(ctx context.Context) (api.VersionInfo, error)
 	// Reset takes everything away; the daemon ends once it has answered.
 	Reset(ctx context.Context) error

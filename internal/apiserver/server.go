@@ -93,6 +93,7 @@ func (s *server) routes() map[string]http.HandlerFunc {
 			return b.FlushFlows(r.Context(), body)
 		}),
 		"GET /v1/nat":           get(func(r *http.Request) (any, error) { return b.NAT(r.Context()) }),
+		"GET /v1/doctor":        get(func(r *http.Request) (any, error) { return b.Doctor(r.Context()) }),
 		"GET /v1/info":          get(func(r *http.Request) (any, error) { return b.Info(r.Context()) }),
 		"GET /v1/version":       get(func(r *http.Request) (any, error) { return b.Version(r.Context()) }),
 		"POST /v1/system/reset": do(func(r *http.Request) error { return b.Reset(r.Context()) }),

@@ -25,6 +25,9 @@ type Env struct {
 	// Daemon becomes the daemon's program, for `daemon`, and for `system reset`
 	// without one.
 	Daemon func(args ...string) error
+	// AskDaemon runs the daemon's program and returns what it prints, for
+	// `doctor` without a daemon.
+	AskDaemon func(args ...string) ([]byte, error)
 
 	root string // --root
 }
@@ -99,7 +102,7 @@ func newRoot(env *Env) *cobra.Command {
 		newRun(env), newCreate(env), newStart(env), newStop(env), newKill(env), newRemove(env), newWait(env),
 		newPs(env), newExec(env), newInspect(env), newLogs(env))
 	add(root, "network", newNetwork(env), newPort(env), newPublish(env), newUnpublish(env), newNAT(env), newConntrack(env), newMonitor(env))
-	add(root, "system", newDaemon(env), newSystem(env), newVersion(env))
+	add(root, "system", newDaemon(env), newDoctor(env), newSystem(env), newVersion(env))
 	return root
 }
 

@@ -148,7 +148,7 @@ func describeRule(r engine.RuleView) (kind, rule string) {
 	case maps.RuleMasquerade:
 		return "masquerade", r.Network.Name
 	case maps.RulePublish:
-		return "publish", strings.TrimPrefix(r.Port.String(), "0.0.0.0:")
+		return "publish", strings.TrimPrefix(strings.TrimPrefix(r.Port.String(), "0.0.0.0:"), "[::]:")
 	}
 	return "alias", r.Alias.Name
 }

@@ -34,7 +34,10 @@ func (d *directory) refresh() {
 	d.endpoints = d.engine.Endpoints("")
 	d.own, _ = d.host.Addresses() // without, a receiver is not named
 	for _, ep := range d.endpoints {
-		d.byDevice[ep.HostDevice], d.byAddress[ep.Address] = ep, ep
+		d.byDevice[ep.HostDevice] = ep
+		for _, addr := range ep.Addresses() {
+			d.byAddress[addr] = ep
+		}
 	}
 }
 
@@ -77,5 +80,5 @@ func (d *directory) receiver(about packet.Summary) string {
 
 // at reports whether a port is published on an address of the host.
 func (d *directory) at(p engine.PublishedPort, addr netip.Addr) bool {
-	return p.HostAddr == addr || p.HostAddr.IsUnspecified() && slices.Contains(d.own, addr)
+	return p.HostAddr == addr || p.HostAddr.IsUnspecified() && p.HostAddr.Is4() == addr.Is4() && slices.Contains(d.own, addr)
 }

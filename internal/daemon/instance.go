@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-net/sluice/internal/companion"
 	"github.com/sluice-net/sluice/internal/container"
@@ -36,6 +37,7 @@ type instance struct {
 	bootID     string
 	datapath   *datapath
 	host       *hostnet.Host
+	seen       atomic.Pointer[hostnet.State] // as the engine was told last
 	drops      *monitor.Hub
 	localPorts [2]uint16 // first and last that masquerade keeps out of
 	engine     *engine.Engine
@@ -240,6 +242,7 @@ func (i *instance) watchHost(ctx context.Context) error {
 	go func() {
 		defer close(ended)
 		err := watcher.Run(ctx, func(state hostnet.State) {
+			i.seen.Store(&state)
 			i.engine.HostChanged(state)
 			if first {
 				first = false

@@ -16,6 +16,7 @@ var programs = map[string]func(args []string) error{
 	"tcp-echo":      tcpEcho,
 	"udp-ask":       udpAsk,
 	"udp-ask-from":  udpAskFrom,
+	"udp-ask-all":   udpAskAll,
 	"udp-send":      udpSend,
 	"tcp-ask":       tcpAsk,
 	"tcp-ask-loop":  tcpAskLoop,

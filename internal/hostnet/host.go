@@ -130,3 +130,15 @@ func (h *Host) DeviceName(ifindex int) string {
 	}
 	return link.Attrs().Name
 }
+
+// Ifindex returns the index of a device, 0 when there is none.
+func (h *Host) Ifindex(name string) (int, error) {
+	link, err := h.netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for the device %s: %w", name, err)
+	}
+	return link.Attrs().Index, nil
+}
