@@ -103,6 +103,20 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
+/* What of the kernel's own packet is looked at, wherever the running kernel has it. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+/* Values of ip_summed. */
+#define CHECKSUM_COMPLETE 2
+#define CHECKSUM_PARTIAL 3
+
+/* Questions of __builtin_preserve_field_info. */
+#define BPF_FIELD_BYTE_OFFSET 0
+#define BPF_FIELD_LSHIFT_U64 4
+#define BPF_FIELD_RSHIFT_U64 5
+
 struct bpf_sock {
 	__u32 bound_dev_if;
 	__u32 family;

@@ -3,6 +3,7 @@
 #ifndef SLUICE_COMMON_H
 #define SLUICE_COMMON_H
 
+#include "checksum.h"
 #include "config.h"
 #include "count.h"
 #include "enter.h"

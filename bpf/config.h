@@ -17,6 +17,7 @@ volatile const bool observe = false;
 volatile const bool fib_skip_neigh = true;
 volatile const bool fib_source = true;
 volatile const bool csum_ipv6 = true;
+volatile const bool kernel_context = true;
 
 /* The device that lends its `forwarding` to route lookups. */
 volatile const __u32 fib_ifindex = 0;

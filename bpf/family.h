@@ -84,6 +84,7 @@
 #define first_fragment AF(first_fragment)
 #define later_fragment AF(later_fragment)
 #define flow_of AF(flow_of)
+#define kernel_checksum AF(kernel_checksum)
 #define transport_checksum AF(transport_checksum)
 #define write_ports AF(write_ports)
 #define rewrite AF(rewrite)

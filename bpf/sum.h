@@ -4,6 +4,7 @@
 #define SLUICE_SUM_H
 
 #include "abi.h"
+#include <bpf/bpf_helpers.h>
 
 /* RFC 1624: the difference that replacing `from` by `to` makes to a sum. */
 static __always_inline __u64 sum_replace(__u64 sum, __u32 from, __u32 to)

@@ -58,6 +58,7 @@ func (c Config) constants(kernel Features, clock jiffies) map[string]any {
 		"fib_skip_neigh":    kernel.FIBSkipNeigh && !c.Without.FIBSkipNeigh,
 		"fib_source":        kernel.FIBSource && !c.Without.FIBSource,
 		"csum_ipv6":         kernel.CsumIPv6 && !c.Without.CsumIPv6,
+		"kernel_context":    kernel.KernelContext && !c.Without.KernelContext,
 		"fib_ifindex":       c.FIBIfindex,
 		"host_netns_cookie": c.HostCookie,
 		"jiffies_origin":    clock.origin,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,9 @@ type Features struct {
 	// CsumIPv6 is BPF_F_IPV6 of bpf_l4_csum_replace, of Linux 6.16: without it
 	// the sum that a device made over a whole IPv6 packet needs a second call.
 	CsumIPv6 bool
+	// KernelContext is bpf_cast_to_kern_ctx, of Linux 6.2: without it checksums
+	// take a helper's calls.
+	KernelContext bool
 }
 
 // Flags of bpf_fib_lookup.
@@ -44,6 +48,10 @@ var KernelFeatures = sync.OnceValues(func() (Features, error) {
 	f.CsumIPv6, errCsum = haveCsumFlag(csumIPv6)
 	if err := errors.Join(errSkip, errSource, errCsum); err != nil {
 		return Features{}, fmt.Errorf("ask the kernel for helpers' flags: %w", err)
+	}
+	var err error
+	if f.KernelContext, err = haveKernelFunction("bpf_cast_to_kern_ctx"); err != nil {
+		return Features{}, err
 	}
 	return f, nil
 })
@@ -110,4 +118,18 @@ func runHelper(code asm.Instructions) (unix.Errno, error) {
 	defer program.Close()
 	result, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64)})
 	return unix.Errno(-int32(result)), err
+}
+
+// haveKernelFunction asks the kernel's type information for a function.
+func haveKernelFunction(name string) (bool, error) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return false, fmt.Errorf("read the kernel's type information: %w", err)
+	}
+	var function *btf.Func
+	err = kernel.TypeByName(name, &function)
+	if errors.Is(err, btf.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -16,3 +16,13 @@ func TestHelperFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelFunctions asks for a function that every kernel has, and for one
+// that none has.
+func TestKernelFunctions(t *testing.T) {
+	for name, want := range map[string]bool{"tcp_v4_rcv": true, "sluice_has_no_such": false} {
+		if got, err := haveKernelFunction(name); got != want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+		}
+	}
+}

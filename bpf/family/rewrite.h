@@ -5,31 +5,51 @@
 #define UDP_CHECKSUM 6
 #define ICMP_CHECKSUM 2
 
-/*
- * transport_checksum hands both differences to the kernel, which knows whether
- * the field holds a whole checksum or, for CHECKSUM_PARTIAL, the pseudo header's.
- */
-static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *p, __wsum addresses, __wsum ports)
+/* kernel_checksum hands both differences to the kernel, which knows what to do with them. */
+static __always_inline bool kernel_checksum(struct __sk_buff *skb, __u32 offset, __wsum addresses, __wsum ports, __u64 flags)
 {
-	__u64 flags = 0;
-	__u32 offset;
-
-	switch (p->key.protocol) {
-	case IPPROTO_TCP:
-		offset = p->transport + TCP_CHECKSUM;
-		break;
-	case IPPROTO_UDP:
-		offset = p->transport + UDP_CHECKSUM;
-		flags = BPF_F_MARK_MANGLED_0;
-		break;
-	default:
-		offset = p->transport + ICMP_CHECKSUM;
-		if (!AF(ICMP_HAS_PSEUDO))
-			addresses = 0;
-	}
 	if (addresses && bpf_l4_csum_replace(skb, offset, 0, addresses, flags | AF(CHECKSUM_FLAGS)))
 		return false;
 	return !ports || !bpf_l4_csum_replace(skb, offset, 0, ports, flags);
+}
+
+/*
+ * transport_checksum brings the transport header's checksum up to date. Most
+ * packets do without the kernel, which is a call for each difference. UDP says
+ * "none" by 0, and 0 by its complement.
+ */
+static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *p, __wsum addresses, __wsum ports)
+{
+	__u8 kind = checksum_kind(skb);
+	bool may_be_none = false;
+	__u16 *field;
+	__u32 at;
+
+	switch (p->key.protocol) {
+	case IPPROTO_TCP:
+		at = TCP_CHECKSUM;
+		break;
+	case IPPROTO_UDP:
+		at = UDP_CHECKSUM;
+		may_be_none = true;
+		break;
+	default:
+		at = ICMP_CHECKSUM;
+		if (!AF(ICMP_HAS_PSEUDO))
+			addresses = 0;
+	}
+	if (kind == CHECKSUM_COMPLETE)
+		return kernel_checksum(skb, p->transport + at, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
+	field = transport_bytes(skb, p, at + sizeof(*field));
+	if (!field)
+		return false;
+	field += at / sizeof(*field);
+	if (may_be_none && !*field)
+		return true;
+	checksum_write(field, kind, addresses, ports);
+	if (may_be_none && !*field)
+		*field = 0xffff;
+	return true;
 }
 
 static __always_inline bool write_ports(struct __sk_buff *skb, packet_t *p, const flow_t *to)

@@ -59,6 +59,7 @@ const (
 	bridgeVarHostNetnsCookie       = "host_netns_cookie"
 	bridgeVarJiffiesOrigin         = "jiffies_origin"
 	bridgeVarJiffySeconds          = "jiffy_seconds"
+	bridgeVarKernelContext         = "kernel_context"
 	bridgeVarLocalPortFirst        = "local_port_first"
 	bridgeVarLocalPortLast         = "local_port_last"
 	bridgeVarObserve               = "observe"
@@ -169,6 +170,7 @@ type bridgeVariableSpecs struct {
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.VariableSpec `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -289,6 +291,7 @@ type bridgeVariables struct {
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.Variable `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`

@@ -59,6 +59,7 @@ const (
 	containerVarHostNetnsCookie       = "host_netns_cookie"
 	containerVarJiffiesOrigin         = "jiffies_origin"
 	containerVarJiffySeconds          = "jiffy_seconds"
+	containerVarKernelContext         = "kernel_context"
 	containerVarLocalPortFirst        = "local_port_first"
 	containerVarLocalPortLast         = "local_port_last"
 	containerVarObserve               = "observe"
@@ -169,6 +170,7 @@ type containerVariableSpecs struct {
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.VariableSpec `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -289,6 +291,7 @@ type containerVariables struct {
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.Variable `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`

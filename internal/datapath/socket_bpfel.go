@@ -68,6 +68,7 @@ const (
 	socketVarHostNetnsCookie       = "host_netns_cookie"
 	socketVarJiffiesOrigin         = "jiffies_origin"
 	socketVarJiffySeconds          = "jiffy_seconds"
+	socketVarKernelContext         = "kernel_context"
 	socketVarLocalPortFirst        = "local_port_first"
 	socketVarLocalPortLast         = "local_port_last"
 	socketVarObserve               = "observe"
@@ -187,6 +188,7 @@ type socketVariableSpecs struct {
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.VariableSpec `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.VariableSpec `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.VariableSpec `ebpf:"local_port_last"`
 	Observe               *ebpf.VariableSpec `ebpf:"observe"`
@@ -307,6 +309,7 @@ type socketVariables struct {
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`
+	KernelContext         *ebpf.Variable `ebpf:"kernel_context"`
 	LocalPortFirst        *ebpf.Variable `ebpf:"local_port_first"`
 	LocalPortLast         *ebpf.Variable `ebpf:"local_port_last"`
 	Observe               *ebpf.Variable `ebpf:"observe"`

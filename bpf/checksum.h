@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the kernel makes of a packet's transport checksum (include/linux/skbuff.h). */
+#ifndef SLUICE_CHECKSUM_H
+#define SLUICE_CHECKSUM_H
+
+#include "config.h"
+#include "sum.h"
+
+/* Linux 6.2; without it, kernel_context is false. */
+extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
+
+/*
+ * What the field holds. CHECKSUM_COMPLETE, of which the kernel has a sum beside
+ * the packet, stands for every packet where the kernel does not let us look.
+ */
+static __always_inline __u8 checksum_kind(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel;
+	__u64 bits;
+
+	if (!kernel_context)
+		return CHECKSUM_COMPLETE;
+	kernel = bpf_cast_to_kern_ctx(skb);
+	bits = *((__u8 *)kernel + __builtin_preserve_field_info(kernel->ip_summed, BPF_FIELD_BYTE_OFFSET));
+	bits <<= __builtin_preserve_field_info(kernel->ip_summed, BPF_FIELD_LSHIFT_U64);
+	return bits >> __builtin_preserve_field_info(kernel->ip_summed, BPF_FIELD_RSHIFT_U64);
+}
+
+/*
+ * checksum_write brings a field up to date, of any kind but CHECKSUM_COMPLETE.
+ * That of CHECKSUM_PARTIAL holds the pseudo header's sum, not complemented: a
+ * device or the stack will add the rest.
+ */
+static __always_inline void checksum_write(__u16 *field, __u8 kind, __wsum addresses, __wsum ports)
+{
+	if (kind == CHECKSUM_PARTIAL)
+		*field = ~checksum_update(~*field, addresses);
+	else
+		*field = checksum_update(*field, (__u64)addresses + ports);
+}
+
+#endif
