@@ -51,6 +51,8 @@ func newDaemon(run func(context.Context, daemon.Options) error) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Cgroup, "cgroup", "", "cgroup v2 directory whose processes reach published ports by the host's own addresses; all of them by default")
 	f.StringArrayVar(&o.Uplinks, "uplink", nil, "device that leads outside; every one that is not part of another by default")
+	f.BoolVar(&o.IPv6, "ipv6", false, "give the default network IPv6 beside IPv4; it changes when no container runs in it")
+	f.StringVar(&o.FixedCIDRv6, "fixed-cidr-v6", "", "IPv6 subnet of the default network as ADDRESS/LENGTH; a free default pool without it")
 	f.StringArrayVar(&o.DNSUpstreams, "dns-upstream", nil, "name server, ADDR or ADDR:PORT, for what is no container's name; those of the host's resolv.conf by default")
 	f.StringVar(&o.Shim, "shim", "", "path of sluice-shim; beside sluice or in PATH by default")
 	f.StringVar(&o.Attach, "attach", "", "how programs meet devices: tcx, or clsact for kernels before 6.6; what the kernel has by default")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/apiserver"
 	"github.com/sluice-net/sluice/internal/dirs"
+	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/metrics"
 	"github.com/sluice-net/sluice/internal/unixpath"
 	"github.com/sluice-net/sluice/loader"
@@ -37,6 +38,10 @@ type Options struct {
 	// RepairInterval is how often everything is compared with the intent; 0 for
 	// once a minute.
 	RepairInterval time.Duration
+	// IPv6 gives the default network IPv6, with the subnet FixedCIDRv6; "" for one of
+	// the default pool.
+	IPv6        bool
+	FixedCIDRv6 string
 	// ReservePorts is how many ports of ip_local_port_range are kept from the
 	// host's sockets, for masquerade.
 	ReservePorts int
@@ -48,6 +53,8 @@ type Options struct {
 	ConntrackMax, ConntrackNewMax uint32
 	// Timeouts are how long flows live without packets, where not as compiled.
 	Timeouts loader.Timeouts
+
+	bridge *engine.Default // what Run makes of IPv6 and FixedCIDRv6
 }
 
 // shutdownTimeout bounds how long answers under way may take at the end.
@@ -61,6 +68,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := o.check(); err != nil {
+		return err
+	}
+	o.bridge = &engine.Default{IPv6: o.IPv6, Subnet6: o.FixedCIDRv6}
+	if err := o.bridge.Validate(); err != nil {
 		return err
 	}
 	i, err := openInstance(ctx, o)

@@ -156,6 +156,7 @@ func (i *instance) openEngine(context.Context) error {
 		Devices:  devices,
 		Host:     host,
 		Log:      i.log,
+		Bridge:   i.options.bridge,
 	})
 	if err != nil {
 		return err

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// member serves ADDR:PORT by TCP and UDP. It greets and answers with its own
-// address, then sends back what a connection says. After SIGTERM it takes no
+// member serves ADDR:PORT, or :PORT of both families, by TCP and UDP. It greets and
+// answers with its own IPv4 address, then sends back what a connection says. After SIGTERM it takes no
 // new connection, and ends when those that it has are closed.
 func member(args []string) error {
-	listener, err := net.Listen("tcp4", args[0])
+	listener, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func ownAddress() (string, error) {
 }
 
 func answerDatagrams(listen, addr string) {
-	conn, err := net.ListenPacket("udp4", listen)
+	conn, err := net.ListenPacket("udp", listen)
 	if err != nil {
 		return
 	}

@@ -39,10 +39,10 @@ var programs = map[string]func(args []string) error{
 // askTimeout is how long a client waits for its answer.
 const askTimeout = time.Second
 
-// udpEcho answers every datagram to ADDR:PORT with whom it came from and what
-// it said.
+// udpEcho answers every datagram to ADDR:PORT, or to :PORT of both families, with
+// whom it came from and what it said.
 func udpEcho(args []string) error {
-	conn, err := net.ListenPacket("udp4", args[0])
+	conn, err := net.ListenPacket("udp", args[0])
 	if err != nil {
 		return err
 	}
@@ -98,10 +98,10 @@ func askOn(conn net.Conn, message string) error {
 	return nil
 }
 
-// tcpEcho greets every connection to ADDR:PORT with whom it came from, then
-// sends back what it says.
+// tcpEcho greets every connection to ADDR:PORT, or to :PORT of both families, with
+// whom it came from, then sends back what it says.
 func tcpEcho(args []string) error {
-	listener, err := net.Listen("tcp4", args[0])
+	listener, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 	if ep.Owned && n.HasIPv6() {
 		p = append(p, step{
 			name: "announce",
-			do:   func() error { return netdev.Announce(ep.Sandbox, ep.Device, ep.Address6) },
+			do:   func() error { e.announce(n, *ep); return nil },
 		})
 	}
 	p = append(p, e.aliasSteps(n, ep)...)
@@ -70,6 +70,11 @@ func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
 	if !ep.Owned {
 		return e.existing(ep.HostDevice)
 	}
+	return e.devices.EnsureVeth(vethOf(n, ep))
+}
+
+// vethOf is what an endpoint's veth has to be like.
+func vethOf(n Network, ep Endpoint) netdev.Veth {
 	v := netdev.Veth{
 		Name:     ep.HostDevice,
 		Bridge:   n.Bridge,
@@ -82,7 +87,15 @@ func (e *Engine) ensureVeth(n Network, ep Endpoint) (ifindex int, err error) {
 	if !n.Internal {
 		v.Gateway, v.Gateway6 = n.Gateway, n.Gateway6
 	}
-	return e.devices.EnsureVeth(v)
+	return v
+}
+
+// announce tells an endpoint's neighbours of its IPv6 address. Those that miss it
+// ask when they are in doubt.
+func (e *Engine) announce(n Network, ep Endpoint) {
+	if err := e.devices.Announce(vethOf(n, ep)); err != nil {
+		e.log.Debug("neighbours were not told of an address", "endpoint", ep.ID, "error", err)
+	}
 }
 
 func (e *Engine) removeVeth(n Network, ep Endpoint) error {

@@ -34,6 +34,9 @@ type Options struct {
 	Devices  *netdev.Host
 	Host     HostNet
 	Log      *slog.Logger
+	// Bridge is what is asked of the default network; nil leaves one that is there
+	// as it is.
+	Bridge *Default
 }
 
 // Engine is the control plane's core. Its methods may be called from any
@@ -44,6 +47,7 @@ type Engine struct {
 	devices  *netdev.Host
 	host     HostNet
 	log      *slog.Logger
+	bridge   *Default
 	registry *registry
 
 	// verb is held by whatever changes intent or the kernel. It guards the
@@ -65,6 +69,7 @@ func New(o Options) (*Engine, error) {
 		devices:  o.Devices,
 		host:     o.Host,
 		log:      o.Log,
+		bridge:   o.Bridge,
 		registry: registry,
 	}, nil
 }

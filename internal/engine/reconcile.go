@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/sluice-net/sluice/internal/netdev"
 )
@@ -114,22 +113,4 @@ func (e *Engine) removeStrays() error {
 		errs = append(errs, e.devices.DeleteDevice(name))
 	}
 	return errors.Join(errs...)
-}
-
-// ensurePredefined makes the networks that are there from the start.
-func (e *Engine) ensurePredefined(ctx context.Context) error {
-	for name, driver := range map[string]string{NetworkHost: DriverHost, NetworkNone: DriverNull} {
-		if _, ok := e.registry.networkNamed(name); ok {
-			continue
-		}
-		n := Network{ID: newID(), Name: name, Driver: driver, Created: time.Now()}
-		if err := e.registry.addNetwork(n); err != nil {
-			return err
-		}
-	}
-	if _, ok := e.registry.networkNamed(NetworkBridge); ok {
-		return nil
-	}
-	_, err := e.createNetwork(ctx, NetworkRequest{Name: NetworkBridge}, func(string) string { return defaultBridge })
-	return err
 }

@@ -162,6 +162,27 @@ func (r *registry) setNetworkReady(n Network) error {
 	return nil
 }
 
+// replaceNetwork changes the subnets of a network that has no endpoints.
+func (r *registry) replaceNetwork(n Network) error {
+	record := networkRecord{Network: n, Ready: true}
+	err := r.db.Update(func(tx *store.Tx) error {
+		if err := ipam.RemoveNetwork(tx, n.ID); err != nil {
+			return err
+		}
+		if err := reserve(tx, n); err != nil {
+			return err
+		}
+		return tx.Put(networkBucket, n.ID, record)
+	})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.networks[n.ID] = record
+	return nil
+}
+
 // removeNetwork forgets the network and gives its numbers back. One that is
 // not there is no error.
 func (r *registry) removeNetwork(id string) error {

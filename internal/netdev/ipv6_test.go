@@ -185,6 +185,20 @@ func write(t *testing.T, path, value string) {
 	}
 }
 
+// waitUntilUp waits until the kernel has noticed that a device has a carrier.
+func waitUntilUp(t *testing.T, device string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		link, err := netlink.LinkByName(device)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%s is not up: %v", device, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return
+		}
+	}
+}
+
 func TestAnnounce(t *testing.T) {
 	t.Parallel()
 	one, two := netdevtest.NewNamespace(t), netdevtest.NewNamespace(t)
@@ -192,6 +206,7 @@ func TestAnnounce(t *testing.T) {
 	ensureBridge6(t, host)
 	ensureVeth(t, host, testVeth6(one, 2))
 	ensureVeth(t, host, testVeth6(two, 3))
+	waitUntilUp(t, testVeth6(two, 3).Name)
 	netdevtest.EnterPath(t, two)
 	eth0, err := netlink.LinkByName("eth0")
 	if err != nil {
@@ -201,11 +216,11 @@ func TestAnnounce(t *testing.T) {
 	if err := netlink.NeighSet(stale); err != nil {
 		t.Fatal(err)
 	}
+	if err := host.Announce(testVeth6(one, 2)); err != nil {
+		t.Fatal(err)
+	}
 	var learned string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if err := netdev.Announce(one, "eth0", netip.MustParseAddr("fd00:30::2")); err != nil {
-			t.Fatal(err)
-		}
 		found, err := netlink.NeighList(eth0.Attrs().Index, netlink.FAMILY_V6)
 		if err != nil {
 			t.Fatal(err)
