@@ -29,18 +29,26 @@ type frame struct {
 	flags          uint8  // of TCP
 	icmp           uint8  // type of ICMP
 	ttl            uint8
-	options        []byte // of IPv4, a multiple of four bytes
-	more           bool   // "more fragments"
-	offset         uint16 // of a fragment, in units of eight bytes
-	noChecksum     bool   // of UDP
+	options        []byte      // of IPv4, a multiple of four bytes
+	extensions     []extension // of IPv6, before the fragment header
+	more           bool        // "more fragments"
+	offset         uint16      // of a fragment, in units of eight bytes
+	noChecksum     bool        // of UDP
 	payload        []byte
-	raw            []byte // all that follows the IPv4 header, instead of it
-	arp            []byte // ARP, instead of an IPv4 packet
-	padding        []byte // behind the IPv4 packet, as short Ethernet frames have it
+	raw            []byte // all that follows the IP header, instead of it
+	arp            []byte // ARP, instead of an IP packet
+	padding        []byte // behind the IP packet, as short Ethernet frames have it
+}
+
+// extension is an extension header of IPv6: its type, and its bytes from the
+// third on, up to a multiple of eight.
+type extension struct {
+	kind layers.IPProtocol
+	body []byte
 }
 
 // station sends frames: its own hardware address, that of its next hop and
-// its IPv4 address.
+// its address.
 type station struct {
 	mac, hop net.HardwareAddr
 	addr     netip.Addr
@@ -74,6 +82,9 @@ func (s station) udp(port uint16, to netip.AddrPort) frame {
 func (s station) echo(id uint16, to netip.Addr) frame {
 	f := s.frame(layers.IPProtocolICMPv4, id, netip.AddrPortFrom(to, id))
 	f.icmp = layers.ICMPv4TypeEchoRequest
+	if to.Is6() {
+		f.protocol, f.icmp = layers.IPProtocolICMPv6, layers.ICMPv6TypeEchoRequest
+	}
 	return f
 }
 
@@ -85,8 +96,11 @@ func (f frame) answer(s station, flags uint8) frame {
 	f.sport, f.dport = f.dport, f.sport
 	f.flags = flags
 	f.ttl = 64
-	if f.protocol == layers.IPProtocolICMPv4 {
+	switch f.protocol {
+	case layers.IPProtocolICMPv4:
 		f.icmp = layers.ICMPv4TypeEchoReply
+	case layers.IPProtocolICMPv6:
+		f.icmp = layers.ICMPv6TypeEchoReply
 	}
 	return f
 }
@@ -121,34 +135,64 @@ func (f frame) id(id uint16) frame {
 	return f
 }
 
-func (f frame) transport(ip *layers.IPv4) gopacket.SerializableLayer {
+func (f frame) transport(ip gopacket.NetworkLayer) []gopacket.SerializableLayer {
 	switch {
 	case f.raw != nil:
-		return gopacket.Payload(f.raw)
+		return []gopacket.SerializableLayer{gopacket.Payload(f.raw)}
 	case f.offset > 0:
-		return gopacket.Payload(nil)
+		return nil
 	case f.protocol == layers.IPProtocolTCP:
 		tcp := &layers.TCP{
 			SrcPort: layers.TCPPort(f.sport), DstPort: layers.TCPPort(f.dport), Seq: 0x01020304, Ack: 0x0a0b0c0d, Window: 4096,
 			FIN: f.flags&fin != 0, SYN: f.flags&syn != 0, RST: f.flags&rst != 0, PSH: f.flags&psh != 0, ACK: f.flags&ack != 0,
 		}
 		_ = tcp.SetNetworkLayerForChecksum(ip) // fails for other layers than IP's
-		return tcp
+		return []gopacket.SerializableLayer{tcp}
 	case f.protocol == layers.IPProtocolUDP:
 		udp := &layers.UDP{SrcPort: layers.UDPPort(f.sport), DstPort: layers.UDPPort(f.dport)}
 		_ = udp.SetNetworkLayerForChecksum(ip)
-		return udp
+		return []gopacket.SerializableLayer{udp}
 	case f.protocol == layers.IPProtocolICMPv4:
-		return &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(f.icmp, 0), Id: f.sport, Seq: 7}
+		return []gopacket.SerializableLayer{&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(f.icmp, 0), Id: f.sport, Seq: 7}}
+	case f.protocol == layers.IPProtocolICMPv6:
+		icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(f.icmp, 0)}
+		_ = icmp.SetNetworkLayerForChecksum(ip)
+		return []gopacket.SerializableLayer{icmp, &layers.ICMPv6Echo{Identifier: f.sport, SeqNumber: 7}}
 	}
-	return gopacket.Payload(nil)
+	return nil
+}
+
+// segment is the transport header and what follows it.
+func (f frame) segment(ip gopacket.NetworkLayer) []byte {
+	parts := append(f.transport(ip), gopacket.Payload(f.rest()))
+	raw := serialize(parts...)
+	if f.noChecksum && f.offset == 0 {
+		copy(raw[6:], []byte{0, 0})
+	}
+	return raw
+}
+
+func serialize(parts ...gopacket.SerializableLayer) []byte {
+	buffer := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...)
+	if err != nil {
+		panic(err) // the test built nonsense
+	}
+	return buffer.Bytes()
 }
 
 // bytes is the frame as it is on the wire, every length and checksum right.
 func (f frame) bytes() []byte {
-	if f.arp != nil {
+	switch {
+	case f.arp != nil:
 		return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x06}, f.arp)
+	case f.src.Is6():
+		return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x86, 0xdd}, f.ipv6(), f.padding)
 	}
+	return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x00}, f.ipv4(), f.padding)
+}
+
+func (f frame) ipv4() []byte {
 	ip := &layers.IPv4{
 		Version: 4, Id: 0x1234, TTL: f.ttl, Protocol: f.protocol, FragOffset: f.offset,
 		SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice(),
@@ -160,22 +204,30 @@ func (f frame) bytes() []byte {
 	if f.more {
 		ip.Flags = layers.IPv4MoreFragments
 	}
-	buffer := gopacket.NewSerializeBuffer()
-	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		ip, f.transport(ip), gopacket.Payload(f.rest()))
-	if err != nil {
-		panic(err) // the test built nonsense
-	}
-	raw := slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x00}, buffer.Bytes(), f.padding)
+	raw := serialize(ip, gopacket.Payload(f.segment(ip)))
 	if len(f.options) > 0 {
-		copy(raw[34:], f.options)
-		copy(raw[24:], []byte{0, 0})
-		binary.BigEndian.PutUint16(raw[24:], ^sum16(raw[14:transportAt(raw)]))
-	}
-	if f.noChecksum && f.offset == 0 {
-		copy(raw[transportAt(raw)+6:], []byte{0, 0})
+		copy(raw[20:], f.options)
+		copy(raw[10:], []byte{0, 0})
+		binary.BigEndian.PutUint16(raw[10:], ^sum16(raw[:20+len(f.options)]))
 	}
 	return raw
+}
+
+func (f frame) ipv6() []byte {
+	ip := &layers.IPv6{Version: 6, HopLimit: f.ttl, NextHeader: f.protocol, SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice()}
+	raw := f.segment(ip)
+	if f.more || f.offset > 0 {
+		header := []byte{uint8(ip.NextHeader), 0, uint8(f.offset >> 5), uint8(f.offset << 3), 0, 0, 0x12, 0x34}
+		if f.more {
+			header[3] |= 1
+		}
+		raw, ip.NextHeader = append(header, raw...), layers.IPProtocolIPv6Fragment
+	}
+	for _, e := range slices.Backward(f.extensions) {
+		raw = slices.Concat([]byte{uint8(ip.NextHeader), uint8((len(e.body)+2)/8 - 1)}, e.body, raw)
+		ip.NextHeader = e.kind
+	}
+	return serialize(ip, gopacket.Payload(raw))
 }
 
 // rest is what follows the transport header.

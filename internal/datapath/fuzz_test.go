@@ -5,14 +5,16 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/gopacket/layers"
+
 	"github.com/sluice-net/sluice/loader"
 )
 
 // conversations are steps after which there are flows of every kind.
-func (w *world) conversations() []sends {
+func (w *world) conversations() (all []sends) {
 	d, host := w.places["d"].station, station{gatewayMAC, vipMAC, gatewayOne}
 	fragment, _, _ := w.a.udp(40001, remoteAddrPort(53)).fragments()
-	return []sends{
+	all = []sends{
 		{from: "a", frame: w.a.tcp(40000, remoteAddrPort(443), syn)},
 		{from: "a", frame: w.a.udp(40000, remoteAddrPort(53))},
 		{from: "a", frame: w.a.echo(1, remoteAddr)},
@@ -27,6 +29,14 @@ func (w *world) conversations() []sends {
 		{from: "host", frame: host.tcp(40000, vipAddrPort(80), syn)},
 		{from: "host", frame: loopback.udp(40000, w.a.at(target))},
 	}
+	for _, s := range all[:len(all):len(all)] {
+		f := s.frame
+		if s.frame.src, s.frame.dst = six(f.src), six(f.dst); f.icmp != 0 {
+			s.frame.protocol, s.frame.icmp = layers.IPProtocolICMPv6, layers.ICMPv6TypeEchoRequest
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // seeds are frames of conversations, answers to them, errors about them, and
@@ -87,7 +97,7 @@ func testRunTakes(raw []byte) bool {
 	case raw[12] == 0x08 && raw[13] == 0x00:
 		return len(raw) >= 14+20
 	case raw[12] == 0x86 && raw[13] == 0xdd:
-		return false // the model knows IPv4
+		return len(raw) >= 14+40
 	}
 	return true
 }

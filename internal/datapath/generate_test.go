@@ -30,9 +30,11 @@ type generator struct {
 	sent   []sends
 
 	places       []string
-	destinations []netip.Addr
+	destinations []netip.Addr // of IPv4, as all addresses until they are used
 	sourcePorts  []uint16
 	targetPorts  []uint16
+	sixes        int  // how many of four packets are IPv6
+	six          bool // the next one is
 }
 
 const remembered = 12
@@ -49,6 +51,7 @@ func newGenerator(w *world, seed uint64) *generator {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), w: w}
 	g.places = append(some(g, 3, allPlaces), "outside", pick(g, "a", "b", "c", "d"))
 	g.destinations = append(some(g, 4, g.allDestinations()), pick(g, remoteAddr, clientAddr), pick(g, hostAddr, vipAddr))
+	g.sixes = pick(g, 0, 2, 4, 4)
 	g.sourcePorts, g.targetPorts = some(g, 3, allSourcePorts), append(some(g, 2, allTargetPorts), published)
 	return g
 }
@@ -79,34 +82,44 @@ func (g *generator) allDestinations() []netip.Addr {
 	return all
 }
 
-func (g *generator) destination() netip.Addr { return pick(g, g.destinations...) }
+// twin is an address of the family that the next packet has.
+func (g *generator) twin(addr netip.Addr) netip.Addr {
+	if g.six {
+		return six(addr)
+	}
+	return addr
+}
+
+func (g *generator) destination() netip.Addr { return g.twin(pick(g, g.destinations...)) }
 
 // target is where a packet from a place goes: in most cases to somebody who
 // takes it.
 func (g *generator) target(place string) netip.AddrPort {
 	to := g.destination()
 	if g.oneIn(2) {
-		to = map[string]netip.Addr{"outside": hostAddr, "host": vipAddr, "loopback": addr("127.0.0.11")}[place]
+		to = g.twin(map[string]netip.Addr{"outside": hostAddr, "host": vipAddr, "loopback": addr("127.0.0.11")}[place])
 	}
 	if !to.IsValid() {
-		to = pick(g, remoteAddr, remoteAddr, hostAddr, vipAddr)
+		to = g.twin(pick(g, remoteAddr, remoteAddr, hostAddr, vipAddr))
 	}
 	return netip.AddrPortFrom(to, pick(g, g.targetPorts...))
 }
 
 // station is who sends from a place.
 func (g *generator) station(place string) station {
+	s := g.w.places[place].station
 	switch place {
 	case "outside":
-		return station{routerMAC, hostMAC, pick(g, clientAddr, clientAddr, remoteAddr, narrow.Addr().Next())}
+		s = station{routerMAC, hostMAC, pick(g, clientAddr, clientAddr, remoteAddr, narrow.Addr().Next())}
 	case "host":
-		return station{gatewayMAC, g.w.a.mac, pick(g, gatewayOne, gatewayOne, loopback.addr, hostAddr)}
+		s = station{gatewayMAC, g.w.a.mac, pick(g, gatewayOne, gatewayOne, loopback.addr, hostAddr)}
 	case "loopback":
-		return station{make([]byte, 6), make([]byte, 6), pick(g, loopback.addr, netip.MustParseAddr("127.0.0.11"))}
+		s = station{make([]byte, 6), make([]byte, 6), pick(g, loopback.addr, addr("127.0.0.11"))}
 	case "side":
-		return g.w.a.station
+		s = g.w.a.station
 	}
-	return g.w.places[place].station
+	s.addr = g.twin(s.addr)
+	return s
 }
 
 // next is the next step.
@@ -155,6 +168,7 @@ func (g *generator) half() model.Key {
 }
 
 func (g *generator) fresh() sends {
+	g.six = g.IntN(4) < g.sixes
 	from := pick(g, g.places...)
 	sender := g.station(from)
 	to := g.target(from)
@@ -167,7 +181,7 @@ func (g *generator) fresh() sends {
 		f = sender.echo(pick(g, uint16(0), 1, 65535), to.Addr())
 	case 5:
 		f = sender.echo(pick(g, uint16(0), 1, 65535), to.Addr())
-		f.icmp = pick(g, uint8(layers.ICMPv4TypeEchoReply), layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeRedirect, layers.ICMPv4TypeTimeExceeded)
+		f.icmp = pick(g, uint8(0), 5, 11, 13, 129, 133, 134, 136, 3)
 	case 6:
 		f.protocol = pick(g, layers.IPProtocolGRE, layers.IPProtocolSCTP, layers.IPProtocolNoNextHeader)
 	}
@@ -181,7 +195,7 @@ func (g *generator) burst() step {
 		for port := uint16(40000); port < 40003; port++ {
 			next := s
 			next.from = place
-			next.frame.srcMAC, next.frame.dstMAC, next.frame.src = g.w.places[place].mac, gatewayMAC, g.w.places[place].addr
+			next.frame.srcMAC, next.frame.dstMAC, next.frame.src = g.w.places[place].mac, gatewayMAC, g.twin(g.w.places[place].addr)
 			next.frame.sport, next.frame.flags = port, syn
 			g.queued = append(g.queued, next)
 		}
@@ -195,6 +209,7 @@ func (g *generator) answer(h heard) sends {
 	if !ok {
 		return g.fresh()
 	}
+	g.six = f.src.Is6()
 	return sends{from: h.at, frame: f.answer(g.station(h.at), pick(g, uint8(ack), ack, syn|ack, fin|ack, rst))}
 }
 
@@ -205,6 +220,7 @@ func (g *generator) complain(h heard) sends {
 	if !ok {
 		return g.fresh()
 	}
+	g.six = about.src.Is6()
 	at := h.at
 	if g.oneIn(6) {
 		at = pick(g, g.places...)
@@ -213,82 +229,132 @@ func (g *generator) complain(h heard) sends {
 	if from.addr = about.dst; g.oneIn(3) {
 		from.addr = g.station(at).addr
 	}
-	quoted := h.raw[14:]
-	quoted = quoted[:min(len(quoted), pick(g, 27, 28, 40, 1500))]
-	message := append([]byte{pick(g, byte(3), 3, 11, 12, 5), pick(g, byte(0), 1, 3, 4), 0, 0, 0, 0, 5, 0}, quoted...)
-	binary.BigEndian.PutUint16(message[2:], ^sum16(message))
-	f := from.frame(layers.IPProtocolICMPv4, 0, netip.AddrPortFrom(about.src, 0))
-	f.raw = message
-	return sends{from: at, frame: f}
+	kind, quoted := pick(g, byte(3), 3, 11, 12, 5), pick(g, 27, 28, 40, 1500)
+	if g.six {
+		kind, quoted = pick(g, byte(1), 1, 2, 3, 4, 127, 137), pick(g, 47, 48, 60, 1200)
+	}
+	rest := append([]byte{0, 0, 5, 0}, h.raw[14:min(len(h.raw), 14+quoted)]...)
+	return sends{from: at, frame: from.message(about.src, kind, pick(g, byte(0), 1, 3, 4), rest)}
+}
+
+// message is any message of ICMP.
+func (s station) message(to netip.Addr, kind, code byte, rest []byte) frame {
+	f := s.frame(layers.IPProtocolICMPv4, 0, netip.AddrPortFrom(to, 0))
+	f.raw = append([]byte{kind, code, 0, 0}, rest...)
+	var pseudo []byte
+	if to.Is6() {
+		f.protocol = layers.IPProtocolICMPv6
+		pseudo = append(append(s.addr.AsSlice(), to.AsSlice()...), 0, 0, byte(len(f.raw)>>8), byte(len(f.raw)), 0, 0, 0, byte(f.protocol))
+	}
+	binary.BigEndian.PutUint16(f.raw[2:], ^sum16(pseudo, f.raw))
+	return f
 }
 
 // decode reads the fields of a frame that an answer needs.
-func decode(raw []byte) (frame, bool) {
-	if !isIPv4(raw) {
+func decode(raw []byte) (f frame, ok bool) {
+	at := 0
+	switch {
+	case isIPv4(raw):
+		at = transportAt(raw)
+		f = frame{src: netip.AddrFrom4([4]byte(raw[26:])), dst: netip.AddrFrom4([4]byte(raw[30:])), protocol: layers.IPProtocol(raw[23])}
+	case len(raw) >= 54 && raw[12] == 0x86 && raw[13] == 0xdd:
+		at = 54
+		f = frame{src: netip.AddrFrom16([16]byte(raw[22:])), dst: netip.AddrFrom16([16]byte(raw[38:])), protocol: layers.IPProtocol(raw[20])}
+	}
+	if at == 0 || len(raw) < at+8 {
 		return frame{}, false
 	}
-	at := transportAt(raw)
-	f := frame{
-		src: netip.AddrFrom4([4]byte(raw[26:])), dst: netip.AddrFrom4([4]byte(raw[30:])),
-		protocol: layers.IPProtocol(raw[23]), payload: []byte("as it was answered"),
-	}
-	if len(raw) < at+8 {
-		return frame{}, false
-	}
+	f.payload = []byte("as it was answered")
 	f.sport, f.dport = binary.BigEndian.Uint16(raw[at:]), binary.BigEndian.Uint16(raw[at+2:])
-	if f.protocol == layers.IPProtocolICMPv4 {
+	switch f.protocol {
+	case layers.IPProtocolTCP, layers.IPProtocolUDP:
+		return f, true
+	case layers.IPProtocolICMPv4, layers.IPProtocolICMPv6:
 		f.icmp = raw[at]
-		f = f.id(binary.BigEndian.Uint16(raw[at+4:]))
+		return f.id(binary.BigEndian.Uint16(raw[at+4:])), true
 	}
-	return f, f.protocol == layers.IPProtocolICMPv4 || f.protocol == layers.IPProtocolTCP || f.protocol == layers.IPProtocolUDP
+	return frame{}, false
 }
 
 // vary changes a frame in one way, in most cases in none.
 func (g *generator) vary(s sends) sends {
 	f := &s.frame
-	switch g.IntN(48) {
+	g.six = f.src.Is6()
+	headers := 14 + 20 + 28
+	if g.six {
+		headers = 14 + 40 + 48
+	}
+	switch g.IntN(50) {
 	case 0, 1:
 		f.ttl = pick(g, uint8(0), 1, 1, 2)
-	case 2:
-		f.options = append([]byte{pick(g, byte(148), 148, 131, 137, 1, 0), 4, 0, 0}, make([]byte, 4*g.IntN(10))...)
-		f.options[1] = uint8(len(f.options))
-	case 3:
-		f.noChecksum = f.protocol == layers.IPProtocolUDP && f.raw == nil && f.offset == 0
+	case 2, 3:
+		g.options(f)
 	case 4:
+		f.noChecksum = f.protocol == layers.IPProtocolUDP && f.raw == nil && f.offset == 0
+	case 5:
 		f.padding = make([]byte, 1+g.IntN(20))
-	case 5, 6, 7:
-		s.damage = []edit{{g.IntN(14 + 20 + 28), byte(1 << g.IntN(8))}}
-	case 8:
-		s.damage = []edit{{g.IntN(64), byte(g.IntN(256))}, {g.IntN(64), byte(g.IntN(256))}}
+	case 6, 7, 8:
+		s.damage = []edit{{g.IntN(headers), byte(1 << g.IntN(8))}}
 	case 9:
-		s.cut = 15 + g.IntN(60)
+		s.damage = []edit{{g.IntN(headers), byte(g.IntN(256))}, {g.IntN(headers), byte(g.IntN(256))}}
 	case 10:
-		f.src = g.destination()
+		s.cut = 15 + g.IntN(headers)
 	case 11:
-		f.srcMAC = pick(g, routerMAC, gatewayMAC, g.w.b.mac)
+		f.src = g.destination()
 	case 12:
+		f.src = g.twin(pick(g, g.w.b.addr, hostAddr, loopback.addr))
+	case 13:
+		f.srcMAC = pick(g, routerMAC, gatewayMAC, g.w.b.mac)
+	case 14:
 		f.dstMAC = pick(g, routerMAC, hostMAC, mustMAC("ff:ff:ff:ff:ff:ff"))
-	case 13, 14:
-		f.payload = bytes.Repeat([]byte{0x5a}, pick(g, 0, 1, narrowMTU-28, narrowMTU-27, 1472, 1473, 3000))
-	case 15:
+	case 15, 16:
+		f.payload = bytes.Repeat([]byte{0x5a}, pick(g, 0, 1, narrowMTU-28, narrowMTU-27, narrowMTU-48, narrowMTU-47, 1472, 1473, 3000))
+	case 17:
 		f.payload = make([]byte, 3000)
 		s.gso = pick(g, narrowMTU-40, narrowMTU-28, 1448, 1460, 1461, 1472, 1473)
-	case 16, 17, 18, 19:
+	case 18, 19, 20, 21:
 		return g.fragments(s)
-	case 20, 21:
+	case 22, 23:
 		f.flags = pick(g, tcpFlags...)
-	case 22:
-		f.sport = pick(g, g.sourcePorts...)
-	case 26:
-		f.src = pick(g, g.w.b.addr, hostAddr, addr("127.0.0.1"))
-	case 23:
-		s.from = pick(g, g.places...)
 	case 24:
-		return g.arp()
+		f.sport = pick(g, g.sourcePorts...)
 	case 25:
+		s.from = pick(g, g.places...)
+	case 26, 27:
+		return g.neighbour()
+	case 28:
 		s.forwarded = true
+	case 29:
+		g.linkLocal(f)
 	}
 	return s
+}
+
+// options gives a frame options of IPv4, or extension headers of IPv6.
+func (g *generator) options(f *frame) {
+	if !g.six {
+		f.options = append([]byte{pick(g, byte(148), 148, 131, 137, 1, 0), 4, 0, 0}, make([]byte, 4*g.IntN(10))...)
+		f.options[1] = uint8(len(f.options))
+		return
+	}
+	for range 1 + g.IntN(4) {
+		kind := pick(g, layers.IPProtocolIPv6HopByHop, layers.IPProtocolIPv6Routing, layers.IPProtocolIPv6Destination, layers.IPProtocolIPv6Fragment)
+		body := make([]byte, 6+8*pick(g, 0, 0, 1, 5))
+		body[1] = pick(g, byte(0), 0, 1)
+		f.extensions = append(f.extensions, extension{kind, body})
+	}
+}
+
+// linkLocal lets a frame of IPv6 come from or go to an address of the link.
+func (g *generator) linkLocal(f *frame) {
+	if !g.six {
+		return
+	}
+	if m := f.srcMAC; g.oneIn(2) {
+		f.src = netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+		return
+	}
+	f.dst = addr("fe80::1")
 }
 
 // fragments cuts a frame and queues all parts but one, in any order.
@@ -309,13 +375,43 @@ func (g *generator) fragments(s sends) sends {
 	return parts[0].(sends)
 }
 
-// arp is a request or an answer of a container, as a frame of raw bytes.
-func (g *generator) arp() sends {
+// neighbour is a message of ARP or of neighbour discovery of a container.
+func (g *generator) neighbour() sends {
 	place := pick(g, "a", "b", "d")
 	e := g.w.places[place]
+	if g.six {
+		return sends{from: place, frame: g.discovery(e)}
+	}
 	sender := pick(g, e.addr, e.addr, e.addr, netip.IPv4Unspecified(), g.w.c.addr)
 	message := slices.Concat([]byte{0, 1, 8, 0, 6, 4, 0, pick(g, byte(1), 1, 2)}, e.mac, sender.AsSlice(), make([]byte, 6), g.destination().AsSlice())
 	return sends{from: place, frame: frame{srcMAC: e.mac, dstMAC: mustMAC("ff:ff:ff:ff:ff:ff"), arp: message}}
+}
+
+func (g *generator) discovery(e endpoint) frame {
+	from := station{e.mac, e.hop, six(e.addr)}
+	to := pick(g, addr("ff02::1:ff00:2"), addr("ff02::1"), six(vipAddr), six(gatewayOne))
+	rest := append(make([]byte, 4), pick(g, six(vipAddr), six(vipAddr), six(e.addr), six(g.w.b.addr)).AsSlice()...)
+	switch g.IntN(6) {
+	case 0:
+	case 1:
+		rest = append(rest, 14, 1, 1, 2, 3, 4, 5, 6) // a nonce, RFC 7527
+	case 2:
+		rest = slices.Concat(rest, []byte{1, 1}, g.w.b.mac)
+	default:
+		rest = slices.Concat(rest, []byte{pick(g, byte(1), 1, 2), 1}, e.mac)
+	}
+	f := frame{srcMAC: e.mac, src: from.addr}
+	switch g.IntN(4) {
+	case 0:
+		from.addr = netip.IPv6Unspecified()
+	case 1:
+		g.six = true
+		g.linkLocal(&f)
+		from.addr = f.src
+	}
+	f = from.message(to, pick(g, byte(135), 135, 135, 136, 133, 134, 137), 0, rest)
+	f.ttl = 255
+	return f
 }
 
 // control is a change that the control plane makes.
@@ -351,7 +447,7 @@ func (g *generator) control() step {
 func (g *generator) endpoint() step {
 	index := uint32(1 + g.IntN(len(home)))
 	if g.oneIn(6) {
-		return setsEndpoint{uint32(6 + g.IntN(2)), pick(g, home...), true, true}
+		return setsEndpoint{uint32(6 + g.IntN(2)), pick(g, home[:4]...), true, true}
 	}
 	return setsEndpoint{index, home[index-1], !g.oneIn(4), g.oneIn(2)}
 }
@@ -368,19 +464,21 @@ func (g *generator) rule() step {
 		return setsRule{index, maps.Rule{Kind: maps.RuleMasquerade, Network: uint16(index)}}
 	}
 	first := pick(g, g.targetPorts...)
+	g.six = g.IntN(4) < g.sixes
 	return setsRule{index, maps.Rule{
 		Kind: maps.RulePublish, Protocol: pick(g, uint8(unix.IPPROTO_TCP), unix.IPPROTO_UDP),
-		HostAddr: pick(g, netip.IPv4Unspecified(), netip.IPv4Unspecified(), hostAddr, secondHostAddr, loopback.addr),
+		HostAddr: g.twin(pick(g, netip.IPv4Unspecified(), netip.IPv4Unspecified(), hostAddr, secondHostAddr, loopback.addr)),
 		First:    first, Last: first + uint16(g.IntN(2)), Target: pick(g, uint16(80), 53, 65535), Endpoint: uint32(1 + g.IntN(3)),
 	}}
 }
 
 // socket is one that a flow of ours could meet.
 func (g *generator) socket() model.Socket {
-	local := netip.AddrPortFrom(pick(g, hostAddr, secondHostAddr, gatewayOne, netip.IPv4Unspecified()), pick(g, uint16(published), 53, 65533, 65534, 65535, 61000))
+	g.six = g.IntN(4) < g.sixes
+	local := netip.AddrPortFrom(g.twin(pick(g, hostAddr, secondHostAddr, gatewayOne, netip.IPv4Unspecified())), pick(g, uint16(published), 53, 65533, 65534, 65535, 61000))
 	s := model.Socket{Protocol: pick(g, uint8(unix.IPPROTO_TCP), unix.IPPROTO_UDP), Local: local}
 	if s.Protocol == unix.IPPROTO_UDP && g.oneIn(2) {
-		s.Remote = netip.AddrPortFrom(pick(g, clientAddr, remoteAddr), pick(g, append(g.sourcePorts, g.targetPorts...)...))
+		s.Remote = netip.AddrPortFrom(g.twin(pick(g, clientAddr, remoteAddr)), pick(g, append(g.sourcePorts, g.targetPorts...)...))
 	}
 	return s
 }

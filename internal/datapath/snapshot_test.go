@@ -9,32 +9,59 @@ import (
 
 // snapshot is what packets change of a world.
 type snapshot struct {
-	at        uint32 // seconds
-	m         *model.Model
-	flows     map[datapath.FlowKey4]datapath.Flow4
-	fragments map[datapath.FragmentKey4]datapath.Fragment
-	turns     datapath.Turns
+	at     uint32 // seconds
+	m      *model.Model
+	tables []table
+	turns  datapath.Turns
 }
 
-// contents are the entries of a hash map.
-func contents[K comparable, V any](w *world, table string) map[K]V {
+// table is one of flows or fragments, which can be brought back, or aged.
+type table interface {
+	// restore makes the world's table what it was, seen so many seconds later.
+	restore(w *world, later uint32)
+}
+
+type savedTable[K comparable, V any] struct {
+	name    string
+	entries map[K]V
+	shift   func(value V, later uint32) V
+}
+
+func (s savedTable[K, V]) restore(w *world, later uint32) {
 	w.t.Helper()
-	all := map[K]V{}
-	var key K
-	var value V
-	entries := w.loader.Maps()[table].Iterate()
-	for entries.Next(&key, &value) {
-		all[key] = value
+	for key, value := range s.entries {
+		w.write(s.name, key, s.shift(value, later))
 	}
-	must(w.t, entries.Err())
+	for key := range batch[K, V](w, s.name) {
+		if _, ok := s.entries[key]; !ok {
+			must(w.t, w.loader.Maps()[s.name].Delete(key))
+		}
+	}
+}
+
+// tables saves what packets leave for others.
+func (w *world) tables() []table {
+	w.t.Helper()
+	shiftFragment := func(f datapath.Fragment, later uint32) datapath.Fragment { f.Seen += later; return f }
+	shiftHead := func(h *datapath.FlowHead, later uint32) { h.Created += later; h.Seen += later }
+	all := []table{
+		save[datapath.FragmentKey4](w, "fragments4", shiftFragment), save[datapath.FragmentKey6](w, "fragments6", shiftFragment),
+	}
+	for _, tier := range []string{"nursery", "flows"} {
+		all = append(all,
+			save[datapath.FlowKey4](w, tier+"4", func(f datapath.Flow4, later uint32) datapath.Flow4 { shiftHead(&f.Head, later); return f }),
+			save[datapath.FlowKey6](w, tier+"6", func(f datapath.Flow6, later uint32) datapath.Flow6 { shiftHead(&f.Head, later); return f }))
+	}
 	return all
 }
 
+func save[K comparable, V any](w *world, name string, shift func(V, uint32) V) table {
+	w.t.Helper()
+	return savedTable[K, V]{name, batch[K, V](w, name), shift}
+}
+
 func (w *world) snapshot() snapshot {
-	s := snapshot{
-		at: w.settle(), m: w.m.Clone(), flows: w.flows(),
-		fragments: contents[datapath.FragmentKey4, datapath.Fragment](w, "fragments4"),
-	}
+	s := snapshot{at: w.settle(), m: w.m.Clone(), tables: w.tables()}
 	must(w.t, w.loader.Maps()["alias_turns"].Lookup(uint32(aliasIndex), &s.turns))
 	return s
 }
@@ -47,22 +74,8 @@ func (w *world) restore(s snapshot) {
 	m.Packets, m.Drops, m.Rules = w.m.Packets, w.m.Drops, w.m.Rules
 	m.Age(-later)
 	w.m = m
-	for key := range w.flows() {
-		w.evict(modelKey(key))
-	}
-	for key, flow := range s.flows {
-		flow.Head.Created += later
-		flow.Head.Seen += later
-		w.write("nursery4", key, flow)
-	}
-	for key, value := range s.fragments {
-		value.Seen += later
-		w.write("fragments4", key, value)
-	}
-	for key := range contents[datapath.FragmentKey4, datapath.Fragment](w, "fragments4") {
-		if _, ok := s.fragments[key]; !ok {
-			must(w.t, w.loader.Maps()["fragments4"].Delete(key))
-		}
+	for _, table := range s.tables {
+		table.restore(w, later)
 	}
 	w.write("alias_turns", uint32(aliasIndex), s.turns)
 	for index := range uint32(worldIndices) {

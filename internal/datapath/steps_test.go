@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/datapath/model"
 	"github.com/sluice-net/sluice/maps"
 )
@@ -49,7 +48,7 @@ type (
 	clearsRule    struct{ index uint32 }
 	setsAlias     []uint32 // the members
 	clearsAlias   struct{}
-	hostAddresses []netip.Addr // beside the gateways
+	hostAddresses []netip.Addr // beside the gateways, with their twins
 	uplinks       struct{ up bool }
 
 	// evicts takes one half out of the conntrack table, as a full one does.
@@ -95,13 +94,20 @@ func (s setsEndpoint) do(w *world) error {
 			return nil
 		}
 	}
-	e.index = s.index
-	w.set(e, s.ready, s.translated)
+	addrs := []netip.Addr{e.addr, six(e.addr)}
+	if e.network == networkThree {
+		addrs = addrs[:1]
+	}
 	w.m.SetEndpoint(s.index, model.Endpoint{
-		Network: e.network, Addrs: []netip.Addr{e.addr}, MAC: e.mac, Ifindex: uint32(e.ifindex),
-		Ready: s.ready, Translated: s.translated,
+		Network: e.network, Addrs: addrs, MAC: e.mac, Ifindex: uint32(e.ifindex), Ready: s.ready, Translated: s.translated,
 	})
-	return nil
+	written := maps.Endpoint{
+		Network: e.network, Addr: e.addr, MAC: e.mac, Ifindex: uint32(e.ifindex), Ready: s.ready, Translated: s.translated,
+	}
+	if len(addrs) > 1 {
+		written.Addr6 = addrs[1]
+	}
+	return w.maps.SetEndpoint(s.index, written)
 }
 
 func (s clearsEndpoint) do(w *world) error {
@@ -120,19 +126,24 @@ func (s clearsRule) do(w *world) error {
 }
 
 func (s setsAlias) do(w *world) error {
-	w.m.Aliases[vipAddr] = model.Alias{Index: aliasIndex, Rule: aliasRule, Members: s}
-	return w.maps.SetAlias(aliasIndex, maps.Alias{Network: networkOne, Addr: vipAddr, Rule: aliasRule, Members: s})
+	for _, addr := range []netip.Addr{vipAddr, six(vipAddr)} {
+		w.m.Aliases[addr] = model.Alias{Index: aliasIndex, Rule: aliasRule, Members: s}
+	}
+	return w.maps.SetAlias(aliasIndex, maps.Alias{Network: networkOne, Addr: vipAddr, Addr6: six(vipAddr), Rule: aliasRule, Members: s})
 }
 
 func (clearsAlias) do(w *world) error {
-	w.m.ClearAlias(vipAddr)
-	return w.maps.ClearAlias(aliasIndex, vipAddr)
+	w.m.ClearAlias(aliasIndex, vipAddr, six(vipAddr))
+	return w.maps.ClearAlias(aliasIndex, vipAddr, six(vipAddr))
 }
 
 func (s hostAddresses) do(w *world) error {
-	addrs := []maps.HostAddr{{Addr: gatewayOne, Network: networkOne}, {Addr: gatewayTwo, Network: networkTwo}, {Addr: gatewayThree, Network: networkThree}}
+	addrs := []maps.HostAddr{
+		{Addr: gatewayOne, Network: networkOne}, {Addr: gatewayTwo, Network: networkTwo}, {Addr: gatewayThree, Network: networkThree},
+		{Addr: six(gatewayOne), Network: networkOne}, {Addr: six(gatewayTwo), Network: networkTwo},
+	}
 	for _, addr := range s {
-		addrs = append(addrs, maps.HostAddr{Addr: addr})
+		addrs = append(addrs, maps.HostAddr{Addr: addr}, maps.HostAddr{Addr: six(addr)})
 	}
 	w.m.HostAddrs = map[netip.Addr]uint16{}
 	for _, a := range addrs {
@@ -143,33 +154,24 @@ func (s hostAddresses) do(w *world) error {
 
 func (s uplinks) do(w *world) error {
 	up := map[uint32]maps.Sources{}
+	w.m.Uplinks = map[uint32][]netip.Addr{}
 	if s.up {
-		up[uint32(w.uplink)] = maps.Sources{IPv4: hostAddr}
+		up[uint32(w.uplink)] = maps.Sources{IPv4: hostAddr, IPv6: six(hostAddr)}
+		w.m.Uplinks[uint32(w.uplink)] = []netip.Addr{hostAddr, six(hostAddr)}
 	}
-	w.m.Uplinks = map[uint32]bool{uint32(w.uplink): s.up}
 	return w.maps.SetUplinks(up)
 }
 
 func (s evicts) do(w *world) error {
 	w.m.Evict(s.half)
-	w.evict(s.half)
+	w.evictHalf(s.half)
 	return nil
 }
 
 func (s ages) do(w *world) error {
 	w.m.Age(s.seconds)
-	w.editFlows(func(flow *datapath.Flow4) {
-		flow.Head.Created -= s.seconds
-		flow.Head.Seen -= s.seconds
-	})
-	var key datapath.FragmentKey4
-	var value datapath.Fragment
-	fragments := w.loader.Maps()["fragments4"]
-	for entries := fragments.Iterate(); entries.Next(&key, &value); {
-		value.Seen -= s.seconds
-		if err := fragments.Put(key, value); err != nil {
-			return err
-		}
+	for _, table := range w.tables() {
+		table.restore(w, -s.seconds)
 	}
 	return nil
 }
@@ -200,15 +202,19 @@ func (s opens) do(w *world) error {
 	return nil
 }
 
-// openSocket makes a listening socket of TCP, or one of UDP.
+// openSocket makes a listening socket of TCP, or one of UDP, of one family.
 func openSocket(s model.Socket) (interface{ Close() error }, error) {
+	family := "4"
+	if s.Local.Addr().Is6() {
+		family = "6"
+	}
 	switch {
 	case s.Protocol == unix.IPPROTO_TCP:
-		return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(s.Local))
+		return net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(s.Local))
 	case s.Remote.IsValid():
-		return net.DialUDP("udp", net.UDPAddrFromAddrPort(s.Local), net.UDPAddrFromAddrPort(s.Remote))
+		return net.DialUDP("udp"+family, net.UDPAddrFromAddrPort(s.Local), net.UDPAddrFromAddrPort(s.Remote))
 	}
-	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(s.Local))
+	return net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(s.Local))
 }
 
 func (s closes) do(w *world) error {

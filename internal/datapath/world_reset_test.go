@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
@@ -33,8 +34,10 @@ func (w *world) reset() {
 		setsRule{masqueradeOne, maps.Rule{Kind: maps.RuleMasquerade, Network: networkOne}},
 		setsRule{masqueradeTwo, maps.Rule{Kind: maps.RuleMasquerade, Network: networkTwo}},
 		setsRule{aliasRule, maps.Rule{Kind: maps.RuleAlias, Network: networkOne}},
-		setsRule{publishTCP, publishedRule(unix.IPPROTO_TCP, w.a)},
-		setsRule{publishUDP, publishedRule(unix.IPPROTO_UDP, w.a)},
+		setsRule{publishTCP, publishedRule(unix.IPPROTO_TCP, netip.IPv4Unspecified())},
+		setsRule{publishUDP, publishedRule(unix.IPPROTO_UDP, netip.IPv4Unspecified())},
+		setsRule{publishTCP6, publishedRule(unix.IPPROTO_TCP, netip.IPv6Unspecified())},
+		setsRule{publishUDP6, publishedRule(unix.IPPROTO_UDP, netip.IPv6Unspecified())},
 		setsEndpoint{1, "a", true, true}, setsEndpoint{2, "b", true, true}, setsEndpoint{3, "c", true, false},
 		setsEndpoint{4, "d", true, false}, setsEndpoint{5, "i", true, false},
 		setsAlias{1, 2},
@@ -58,47 +61,73 @@ func (w *world) adoptCounters() {
 	}
 }
 
-func publishedRule(protocol uint8, to endpoint) maps.Rule {
+// publishedRule leads the published port of a protocol to the endpoint 1.
+func publishedRule(protocol uint8, addr netip.Addr) maps.Rule {
 	return maps.Rule{
-		Kind: maps.RulePublish, Protocol: protocol, HostAddr: netip.IPv4Unspecified(),
-		First: published, Last: published, Target: target, Endpoint: to.index,
+		Kind: maps.RulePublish, Protocol: protocol, HostAddr: addr,
+		First: published, Last: published, Target: target, Endpoint: 1,
 	}
 }
 
+// setNetwork writes a network; all but the third have the twins of their
+// subnets and gateways.
 func (w *world) setNetwork(index uint16, n maps.Network) {
 	w.t.Helper()
-	must(w.t, w.maps.SetNetwork(index, n))
-	w.m.Networks[index] = model.Network{
-		Subnets: []netip.Prefix{n.Subnet}, Gateways: []netip.Addr{n.Gateway}, MAC: n.MAC, Rule: n.Rule,
+	subnets, gateways := []netip.Prefix{n.Subnet}, []netip.Addr{n.Gateway}
+	if index != networkThree {
+		n.Subnet6, n.Gateway6 = sixPrefix(n.Subnet), six(n.Gateway)
+		subnets, gateways = append(subnets, n.Subnet6), append(gateways, n.Gateway6)
 	}
+	must(w.t, w.maps.SetNetwork(index, n))
+	w.m.Networks[index] = model.Network{Subnets: subnets, Gateways: gateways, MAC: n.MAC, Rule: n.Rule}
 }
 
-// modelRoutes are those of the namespace; a kernel that cannot tell the source
-// of a route leaves the uplink's.
+// modelRoutes are those of the namespace. What source one prefers that does not
+// say so is the kernel's choice among the uplink's addresses; older kernels do
+// not tell programs any.
 func (w *world) modelRoutes() {
 	w.t.Helper()
 	kernel, err := loader.KernelFeatures()
 	must(w.t, err)
-	uplink, second := uint32(w.uplink), secondHostAddr
-	if !kernel.FIBSource {
-		second = hostAddr
+	uplink := uint32(w.uplink)
+	w.m.Routes = []model.Route{{Prefix: netip.MustParsePrefix("192.0.2.255/32")}} // broadcast
+	for _, f := range []struct {
+		prefix func(netip.Prefix) netip.Prefix
+		addr   func(netip.Addr) netip.Addr
+	}{
+		{func(p netip.Prefix) netip.Prefix { return p }, func(a netip.Addr) netip.Addr { return a }},
+		{sixPrefix, six},
+	} {
+		choice, second := w.sourceTo(f.addr(remoteAddr)), f.addr(secondHostAddr)
+		if !kernel.FIBSource {
+			choice, second = netip.Addr{}, netip.Addr{}
+		}
+		for _, own := range []netip.Addr{hostAddr, secondHostAddr} {
+			w.m.Routes = append(w.m.Routes, model.Route{Prefix: netip.PrefixFrom(f.addr(own), f.addr(own).BitLen())})
+		}
+		w.m.Routes = append(w.m.Routes,
+			model.Route{Prefix: f.prefix(refused)},
+			model.Route{Prefix: f.prefix(sideways), Ifindex: uint32(w.side), MTU: 1500},
+			model.Route{Prefix: f.prefix(narrow), Ifindex: uplink, Source: choice, MTU: narrowMTU},
+			model.Route{Prefix: f.prefix(chosenSource), Ifindex: uplink, Source: second, MTU: 1500},
+			model.Route{Prefix: netip.PrefixFrom(f.addr(hostAddr), 0).Masked(), Ifindex: uplink, Source: choice, MTU: 1500},
+		)
 	}
-	everywhere := netip.MustParsePrefix("0.0.0.0/0")
-	w.m.Routes = []model.Route{
-		{Prefix: netip.PrefixFrom(hostAddr, 32)}, {Prefix: netip.PrefixFrom(secondHostAddr, 32)},
-		{Prefix: netip.MustParsePrefix("192.0.2.255/32")}, // broadcast
-		{Prefix: refused},
-		{Prefix: sideways, Ifindex: uint32(w.side), MTU: 1500},
-		{Prefix: narrow, Ifindex: uplink, Source: hostAddr, MTU: narrowMTU},
-		{Prefix: chosenSource, Ifindex: uplink, Source: second, MTU: 1500},
-		{Prefix: everywhere, Ifindex: uplink, Source: hostAddr, MTU: 1500},
-	}
+}
+
+// sourceTo is the source address that the host would use itself.
+func (w *world) sourceTo(addr netip.Addr) netip.Addr {
+	w.t.Helper()
+	routes, err := netlink.RouteGet(addr.AsSlice())
+	must(w.t, err)
+	source, _ := netip.AddrFromSlice(routes[0].Src)
+	return source.Unmap()
 }
 
 // emptyTables takes away what sequences of steps have left.
 func (w *world) emptyTables() {
 	w.t.Helper()
-	must(w.t, w.maps.ClearAlias(aliasIndex, vipAddr))
+	must(w.t, w.maps.ClearAlias(aliasIndex, vipAddr, six(vipAddr)))
 	for index := range uint32(worldIndices) {
 		must(w.t, w.maps.ClearEndpoint(index))
 		must(w.t, w.maps.ClearRule(index))
@@ -108,21 +137,12 @@ func (w *world) emptyTables() {
 		w.write("rule_counts", index, make([]datapath.RuleCounters, ebpf.MustPossibleCPU()))
 	}
 	for key := range w.halves() {
-		w.evict(key)
+		w.evictHalf(key)
 	}
-	var key datapath.FragmentKey4
-	var value datapath.Fragment
-	fragments := w.loader.Maps()["fragments4"]
-	for entries := fragments.Iterate(); entries.Next(&key, &value); {
-		must(w.t, fragments.Delete(key))
+	for _, table := range []string{"fragments4", "fragments6"} {
+		must(w.t, empty(w.loader.Maps()[table]))
 	}
-	cursors := make([]uint32, w.loader.Maps()["snat_cursors"].MaxEntries())
-	slots := make([]uint32, len(cursors))
-	for i := range slots {
-		slots[i] = uint32(i)
-	}
-	_, err := w.loader.Maps()["snat_cursors"].BatchUpdate(slots, cursors, nil)
-	must(w.t, err)
+	must(w.t, empty(w.loader.Maps()["snat_cursors"]))
 }
 
 func (w *world) closeSockets() {

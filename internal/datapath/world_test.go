@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -30,7 +31,9 @@ var (
 
 const (
 	networkThree = 3
-	narrowMTU    = 600
+	narrowMTU    = 1300 // IPv6 wants 1280
+	publishTCP6  = 5
+	publishUDP6  = 6
 	worldIndices = 16 // all rules, endpoints and aliases are below
 )
 
@@ -60,12 +63,44 @@ func newWorld(t testing.TB, config loader.Config) *world {
 		"i": {station{mustMAC("02:42:ac:13:00:02"), gatewayMAC, netip.MustParseAddr("172.19.0.2")}, 5, networkThree, f.veth("veth-i", nil)},
 	}
 	f.address("uplink0", netip.PrefixFrom(secondHostAddr, 24))
-	f.route(chosenSource.String(), secondHostAddr)
-	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, refused), Type: unix.RTN_UNREACHABLE}))
-	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, sideways), LinkIndex: w.side, Scope: netlink.SCOPE_LINK}))
-	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(t, narrow), LinkIndex: f.uplink, Scope: netlink.SCOPE_LINK, MTU: narrowMTU, MTULock: true}))
+	f.sixAddresses()
+	w.routes(func(p netip.Prefix) netip.Prefix { return p }, func(a netip.Addr) netip.Addr { return a })
+	w.routes(sixPrefix, six)
 	t.Cleanup(w.closeSockets)
 	return w
+}
+
+// sixAddresses gives the host the twins of its addresses.
+func (f *fixture) sixAddresses() {
+	f.t.Helper()
+	must(f.t, os.WriteFile("/proc/sys/net/ipv6/conf/lend0/forwarding", []byte("1"), 0))
+	for _, add := range []struct {
+		device int
+		prefix netip.Prefix
+	}{
+		{f.uplink, netip.PrefixFrom(hostAddr, 24)}, {f.uplink, netip.PrefixFrom(secondHostAddr, 24)}, {f.bridge, netip.PrefixFrom(gatewayOne, 16)},
+	} {
+		address := &net.IPNet{IP: six(add.prefix.Addr()).AsSlice(), Mask: net.CIDRMask(sixPrefix(add.prefix).Bits(), 128)}
+		link, err := netlink.LinkByIndex(add.device)
+		must(f.t, err)
+		must(f.t, netlink.AddrAdd(link, &netlink.Addr{IPNet: address, Flags: unix.IFA_F_NODAD}))
+	}
+	router := six(netip.MustParseAddr("192.0.2.254"))
+	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: router.AsSlice()}))
+}
+
+// routes makes those of the world, in a family.
+func (w *world) routes(prefix func(netip.Prefix) netip.Prefix, addr func(netip.Addr) netip.Addr) {
+	w.t.Helper()
+	router := addr(netip.MustParseAddr("192.0.2.254"))
+	for _, route := range []netlink.Route{
+		{Dst: ipNet(w.t, prefix(chosenSource)), LinkIndex: w.uplink, Gw: router.AsSlice(), Src: addr(secondHostAddr).AsSlice()},
+		{Dst: ipNet(w.t, prefix(refused)), Type: unix.RTN_UNREACHABLE},
+		{Dst: ipNet(w.t, prefix(sideways)), LinkIndex: w.side, Scope: netlink.SCOPE_LINK},
+		{Dst: ipNet(w.t, prefix(narrow)), LinkIndex: w.uplink, Scope: netlink.SCOPE_LINK, MTU: narrowMTU, MTULock: true},
+	} {
+		must(w.t, netlink.RouteAdd(&route))
+	}
 }
 
 func ipNet(t testing.TB, prefix netip.Prefix) *net.IPNet {

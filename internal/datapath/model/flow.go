@@ -12,7 +12,7 @@ import (
 const (
 	flowReplied, flowConfirmed   = 0x01, 0x02
 	flowFINForward, flowFINReply = 0x04, 0x08
-	flowReset                    = 0x10
+	flowReset, flowTenured       = 0x10, 0x20
 
 	targetEndpoint, targetPeer, targetOutside, targetStack = 1, 2, 3, 4
 )
@@ -30,9 +30,13 @@ type Key struct {
 // answer is the key of an answer to the key's packets, seen in a zone.
 func (k Key) answer(zone uint16) Key {
 	k.Src, k.Dst, k.Sport, k.Dport = k.Dst, k.Src, k.Dport, k.Sport
-	k.EchoReply = k.Protocol == unix.IPPROTO_ICMP && !k.EchoReply
+	k.EchoReply = isICMP(k.Protocol) && !k.EchoReply
 	k.Zone = zone
 	return k
+}
+
+func isICMP(protocol uint8) bool {
+	return protocol == unix.IPPROTO_ICMP || protocol == unix.IPPROTO_ICMPV6
 }
 
 // Flow is both of its halves: a packet of one direction leaves as what the
@@ -62,13 +66,14 @@ func (f *Flow) other(k Key) Key {
 // leaves is what a packet of a direction becomes.
 func (f *Flow) leaves(k Key) Key { return f.other(k).answer(0) }
 
-// Half is one entry of the conntrack table.
+// Half is one entry of the conntrack tables.
 type Half struct {
-	Head datapath.FlowHead
-	To   Key // what packets become; without a zone
+	Head    datapath.FlowHead
+	To      Key  // what packets become; without a zone
+	Tenured bool // whether it is out of the nursery
 }
 
-// Halves is the conntrack table as it must be.
+// Halves are the conntrack tables as they must be.
 func (m *Model) Halves() map[Key]Half {
 	all := map[Key]Half{}
 	for key, f := range m.flows {
@@ -87,7 +92,7 @@ func (f *Flow) half(key Key) Half {
 	if key != f.Forward {
 		head.Direction, head.Target, head.BackTarget, head.BackZone = 1, f.backTarget, f.target, f.Forward.Zone
 	}
-	return Half{head, f.leaves(key)}
+	return Half{head, f.leaves(key), f.state&flowTenured != 0}
 }
 
 // Evict takes one half out of the table, as a full one does.
@@ -97,7 +102,7 @@ func (m *Model) Evict(key Key) { delete(m.flows, key) }
 // and 5508.
 func (f *Flow) timeout() int32 {
 	switch {
-	case f.Forward.Protocol == unix.IPPROTO_ICMP:
+	case isICMP(f.Forward.Protocol):
 		return 60
 	case f.Forward.Protocol == unix.IPPROTO_UDP && f.state&flowReplied != 0:
 		return 300
@@ -148,12 +153,16 @@ func (m *Model) peek(key Key) *Flow {
 	return nil
 }
 
-// touch counts a packet in a flow's state. Where the other half has been
+// touch counts a packet in a flow's state. A flow has proved itself when it was
+// answered and taken up again, after its first second. Where the other half has been
 // evicted it comes back; false when its key has gone to another flow.
 func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 	state := f.next(key == f.Forward, p)
 	if f.seen == m.Now && f.state == state {
 		return true
+	}
+	if state&flowConfirmed != 0 && m.Now-f.created > 1 {
+		state |= flowTenured
 	}
 	f.seen, f.state = m.Now, state
 	other := f.other(key)

@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -24,34 +23,29 @@ func (m *Model) container(p *packet, ifindex uint32) verdict {
 	if !bytes.Equal(p.raw[6:12], from.MAC) {
 		return drop(reasons.SpoofedMac)
 	}
-	switch p.ethertype {
-	case etherIPv4:
+	switch {
+	case p.isIP():
 		return m.containerIP(p, from)
-	case etherARP:
+	case p.ethertype == etherARP:
 		return m.containerARP(p, from)
-	case etherIPv6:
-		return drop(reasons.Ipv6Disabled)
 	}
 	return drop(reasons.Ethertype)
 }
 
 func (m *Model) containerIP(p *packet, from Endpoint) verdict {
 	network := m.Networks[from.Network]
-	if !p.parse(ethernetLength) {
+	if p.ethertype == etherIPv6 && !from.addr(netip.IPv6Unspecified()).IsValid() {
+		return drop(reasons.Ipv6Disabled)
+	}
+	if !p.parse() {
 		return drop(reasons.Malformed)
 	}
 	p.self, p.zone = network.gateway(p.src), from.Network
+	if v, ok := m.checkSource(p, from, network); ok {
+		return v
+	}
 	inside := network.contains(p.dst) && p.dst != network.gateway(p.dst)
-	switch {
-	case !from.has(p.src):
-		return drop(reasons.SpoofedAddress)
-	case p.sourceRouted():
-		return drop(reasons.SourceRoute)
-	case martian(p.dst):
-		return drop(reasons.Martian)
-	case multicastOrReserved(p.dst), network.broadcast(p.dst):
-		return pass
-	case inside && !from.Translated && m.endpointAt(p.dst) != 0:
+	if inside && !from.Translated && m.endpointAt(p.dst) != 0 {
 		return m.deliver(p, m.endpointAt(p.dst))
 	}
 	if f := m.flowOf(p); f != nil {
@@ -72,6 +66,34 @@ func (m *Model) containerIP(p *packet, from Endpoint) verdict {
 	return m.masquerade(p, network)
 }
 
+// checkSource drops what is not from the sender, and passes to the bridge what
+// is for all or for one of the link; false on the rest.
+func (m *Model) checkSource(p *packet, from Endpoint, network Network) (verdict, bool) {
+	own := from.has(p.src)
+	if p.ethertype == etherIPv6 {
+		// Before it has an address, a host speaks to groups.
+		own = from.owns(p.src) || p.src.IsUnspecified() && isMulticast(p.dst)
+	}
+	switch {
+	case !own:
+		return drop(reasons.SpoofedAddress), true
+	case p.ethertype == etherIPv4 && p.sourceRouted():
+		return drop(reasons.SourceRoute), true
+	}
+	if v, ok := m.discover(p, from); ok {
+		return v, true
+	}
+	switch {
+	case isMartian(p.dst):
+		return drop(reasons.Martian), true
+	case isMulticast(p.dst), network.broadcast(p.dst), isLinkLocal(p.dst):
+		return pass, true
+	case isLinkLocal(p.src) && !network.contains(p.dst):
+		return drop(reasons.Martian), true
+	}
+	return verdict{}, false
+}
+
 func (e Endpoint) has(addr netip.Addr) bool {
 	for _, a := range e.Addrs {
 		if a == addr {
@@ -82,14 +104,7 @@ func (e Endpoint) has(addr netip.Addr) bool {
 }
 
 // addr is the endpoint's address of a family.
-func (e Endpoint) addr(like netip.Addr) netip.Addr {
-	for _, a := range e.Addrs {
-		if a.Is4() == like.Is4() {
-			return a
-		}
-	}
-	return netip.Addr{}
-}
+func (e Endpoint) addr(like netip.Addr) netip.Addr { return ofFamily(e.Addrs, like) }
 
 func (m *Model) toOwnNetwork(p *packet) verdict {
 	if index := m.endpointAt(p.dst); index != 0 {
@@ -101,44 +116,19 @@ func (m *Model) toOwnNetwork(p *packet) verdict {
 	return drop(reasons.NoEndpoint)
 }
 
-// containerARP takes ARP for IPv4 over Ethernet, RFC 826.
-func (m *Model) containerARP(p *packet, from Endpoint) verdict {
-	const length, op, senderMAC, sender, targetMAC, target = 28, 6, 8, 14, 18, 24
-	arp := p.raw[ethernetLength:]
-	if len(arp) < length || !bytes.HasPrefix(arp, []byte{0, 1, 8, 0, 6, 4}) {
-		return drop(reasons.Malformed)
-	}
-	from4 := netip.AddrFrom4([4]byte(arp[sender:]))
-	if !bytes.Equal(arp[senderMAC:sender], from.MAC) || !from4.IsUnspecified() && !from.has(from4) {
-		return drop(reasons.SpoofedArp)
-	}
-	asked := netip.AddrFrom4([4]byte(arp[target:]))
-	if _, vip := m.Aliases[asked]; !vip || be16(arp[op:]) != 1 {
-		return pass
-	}
-	mac := append([]byte{0x02, 0x42}, asked.AsSlice()...)
-	p.writeMACs(arp[senderMAC:sender], mac)
-	binary.BigEndian.PutUint16(arp[op:], 2)
-	copy(arp[targetMAC:], arp[senderMAC:target])
-	copy(arp[senderMAC:], mac)
-	copy(arp[sender:], asked.AsSlice())
-	return redirect
-}
-
 func (m *Model) uplink(p *packet, ifindex uint32) verdict {
-	if !bytes.Equal(p.raw[:6], m.Devices[ifindex]) {
-		return pass // of no concern to this host
+	if !bytes.Equal(p.raw[:6], m.Devices[ifindex]) || !p.isIP() {
+		return pass // of no concern to this host, or to us
 	}
-	switch p.ethertype {
-	case etherIPv4:
-		return m.uplinkIP(p)
-	}
-	return pass
+	return m.uplinkIP(p)
 }
 
 func (m *Model) uplinkIP(p *packet) verdict {
-	if !p.parse(ethernetLength) || p.sourceRouted() {
+	if !p.parse() || p.sourceRouted() {
 		return m.notOurs(p)
+	}
+	if isLinkLocal(p.src) || isLinkLocal(p.dst) {
+		return pass
 	}
 	p.self, p.zone = p.dst, datapath.ZoneOutside
 	if f := m.flowOf(p); f != nil {
@@ -162,15 +152,15 @@ func (m *Model) notOurs(p *packet) verdict {
 
 func (m *Model) bridge(p *packet, forwarded bool) verdict {
 	switch {
-	case p.ethertype != etherIPv4:
+	case !p.isIP():
 		return pass
 	case forwarded:
 		return drop(reasons.Unpublished)
-	case !p.parse(ethernetLength):
+	case !p.parse():
 		return pass
 	}
 	_, vip := m.Aliases[p.dst]
-	if !vip && !p.src.IsLoopback() {
+	if !vip && !isLoopback(p.src) {
 		return pass
 	}
 	p.zone = datapath.ZoneHost
@@ -179,12 +169,20 @@ func (m *Model) bridge(p *packet, forwarded bool) verdict {
 		return v
 	}
 	// The bridge delivers to the address that it is for now.
-	to, ok := m.endpoints[m.endpointAt(netip.AddrFrom4([4]byte(p.raw[p.network+16:])))]
+	to, ok := m.endpoints[m.endpointAt(p.leavesTo())]
 	if !ok || !to.Ready {
 		return drop(reasons.NoEndpoint)
 	}
 	copy(p.raw, to.MAC)
 	return pass
+}
+
+// leavesTo is the destination that the frame has now.
+func (p *packet) leavesTo() netip.Addr {
+	size := p.dst.BitLen() / 8
+	at := p.network + p.ip().addresses + size
+	addr, _ := netip.AddrFromSlice(p.raw[at : at+size])
+	return addr
 }
 
 func (m *Model) fromHost(p *packet) verdict {
@@ -212,7 +210,7 @@ func (m *Model) fromHost(p *packet) verdict {
 func (m *Model) resolver(p *packet) verdict {
 	const asked, listens = 53, datapath.ResolverPort
 	server := netip.AddrFrom4([4]byte{127, 0, 0, 11})
-	if p.ethertype != etherIPv4 || !p.parse(ethernetLength) || !p.hasPorts || p.protocol == unix.IPPROTO_ICMP {
+	if p.ethertype != etherIPv4 || !p.parse() || !p.hasPorts || p.protocol == unix.IPPROTO_ICMP {
 		return pass
 	}
 	to := p.key()

@@ -45,7 +45,7 @@ type Alias struct {
 type Route struct {
 	Prefix  netip.Prefix
 	Ifindex uint32     // 0: refused
-	Source  netip.Addr // of masqueraded packets
+	Source  netip.Addr // what it prefers; zero where the kernel does not tell
 	MTU     int
 }
 
@@ -59,7 +59,7 @@ type Socket struct {
 // gets says whether packets of a key are the socket's.
 func (s Socket) gets(k Key) bool {
 	return s.Protocol == k.Protocol && s.Local.Port() == k.Dport &&
-		(s.Local.Addr().IsUnspecified() || s.Local.Addr() == k.Dst) &&
+		s.Local.Addr().Is4() == k.Dst.Is4() && (s.Local.Addr().IsUnspecified() || s.Local.Addr() == k.Dst) &&
 		(!s.Remote.IsValid() || s.Remote == netip.AddrPortFrom(k.Src, k.Sport))
 }
 
@@ -76,6 +76,12 @@ type fragmentKey struct {
 	protocol uint8
 }
 
+// turn is what connections to an alias are counted by.
+type turn struct {
+	alias     uint32
+	ethertype uint16
+}
+
 type fragment struct {
 	first Key
 	seen  uint32
@@ -89,8 +95,8 @@ type Model struct {
 	Networks   map[uint16]Network
 	HostAddrs  map[netip.Addr]uint16 // to the network whose gateway it is
 	Devices    map[uint32]net.HardwareAddr
-	Uplinks    map[uint32]bool
-	Routes     []Route // the longest prefix first
+	Uplinks    map[uint32][]netip.Addr // the source where a route prefers none
+	Routes     []Route                 // the longest prefix first
 	Aliases    map[netip.Addr]Alias
 	Sockets    []Socket
 	Silent     map[uint32]bool // senders that have had their share of errors
@@ -105,7 +111,7 @@ type Model struct {
 	endpointGenerations map[uint32]uint32
 	rules               map[uint32]maps.Rule
 	ruleGenerations     map[uint32]uint32
-	turns               map[uint32]uint64
+	turns               map[turn]uint64
 	flows               map[Key]*Flow
 	fragments           map[fragmentKey]fragment
 }
@@ -114,11 +120,11 @@ type Model struct {
 func New() *Model {
 	return &Model{
 		Networks: map[uint16]Network{}, HostAddrs: map[netip.Addr]uint16{}, Devices: map[uint32]net.HardwareAddr{},
-		Uplinks: map[uint32]bool{}, Aliases: map[netip.Addr]Alias{}, Silent: map[uint32]bool{},
+		Uplinks: map[uint32][]netip.Addr{}, Aliases: map[netip.Addr]Alias{}, Silent: map[uint32]bool{},
 		Packets: map[Count]uint64{}, Drops: map[reasons.Reason]uint64{}, Rules: map[uint32]maps.RuleCounters{},
 		endpoints: map[uint32]Endpoint{}, endpointGenerations: map[uint32]uint32{},
 		rules: map[uint32]maps.Rule{}, ruleGenerations: map[uint32]uint32{},
-		turns: map[uint32]uint64{}, flows: map[Key]*Flow{}, fragments: map[fragmentKey]fragment{},
+		turns: map[turn]uint64{}, flows: map[Key]*Flow{}, fragments: map[fragmentKey]fragment{},
 	}
 }
 
@@ -154,10 +160,13 @@ func (m *Model) ClearRule(index uint32) {
 	}
 }
 
-// ClearAlias takes an alias away; its turn begins anew.
-func (m *Model) ClearAlias(addr netip.Addr) {
-	delete(m.turns, m.Aliases[addr].Index)
-	delete(m.Aliases, addr)
+// ClearAlias takes an alias away that has the addresses; its turns begin anew.
+func (m *Model) ClearAlias(index uint32, addrs ...netip.Addr) {
+	delete(m.turns, turn{index, etherIPv4})
+	delete(m.turns, turn{index, etherIPv6})
+	for _, addr := range addrs {
+		delete(m.Aliases, addr)
+	}
 }
 
 // Age makes everything look as if it had been seen so many seconds earlier.
@@ -227,14 +236,7 @@ func (n Network) contains(addr netip.Addr) bool {
 	return false
 }
 
-func (n Network) gateway(like netip.Addr) netip.Addr {
-	for _, g := range n.Gateways {
-		if g.Is4() == like.Is4() {
-			return g
-		}
-	}
-	return netip.Addr{}
-}
+func (n Network) gateway(like netip.Addr) netip.Addr { return ofFamily(n.Gateways, like) }
 
 // broadcast says whether an address is the subnet's directed broadcast.
 func (n Network) broadcast(addr netip.Addr) bool {
@@ -252,6 +254,26 @@ func (m *Model) routeTo(addr netip.Addr) Route {
 	return Route{}
 }
 
+// source is the address of masqueraded packets on a route. Of IPv6 it must be
+// one of the host's that stays.
+func (m *Model) source(r Route, like netip.Addr) netip.Addr {
+	_, stays := m.HostAddrs[r.Source]
+	if r.Source.IsValid() && (stays || like.Is4()) {
+		return r.Source
+	}
+	return ofFamily(m.Uplinks[r.Ifindex], like)
+}
+
+// ofFamily is the address that is of the same family as another.
+func ofFamily(addrs []netip.Addr, like netip.Addr) netip.Addr {
+	for _, a := range addrs {
+		if a.Is4() == like.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
 func covers(r maps.Rule, protocol uint8, port uint16) bool {
 	return r.Kind == maps.RulePublish && r.Protocol == protocol && r.First <= port && port <= r.Last
 }
@@ -260,7 +282,7 @@ func covers(r maps.Rule, protocol uint8, port uint16) bool {
 // port: one for this address goes before one for every address.
 func (m *Model) published(protocol uint8, addr netip.Addr, port uint16) (best uint32) {
 	for index, r := range m.rules {
-		if !covers(r, protocol, port) || !r.HostAddr.IsUnspecified() && r.HostAddr != addr {
+		if !covers(r, protocol, port) || r.HostAddr.Is4() != addr.Is4() || !r.HostAddr.IsUnspecified() && r.HostAddr != addr {
 			continue
 		}
 		if best == 0 || m.before(index, best) {

@@ -16,10 +16,7 @@ const (
 
 	tcpFIN, tcpSYN, tcpRST, tcpACK = 0x01, 0x02, 0x04, 0x10
 
-	icmpEchoReply, icmpUnreachable, icmpEcho     = 0, 3, 8
-	icmpTimeExceeded, icmpParameterProblem       = 11, 12
-	icmpFragmentationNeeded                      = 4 // a code of icmpUnreachable
-	icmpHeader, udpHeader, tcpHeader, ipv4Header = 8, 8, 20, 20
+	tcpHeader, udpHeader, icmpHeader = 20, 8, 8
 )
 
 // packet is what the model reads of a frame. Offsets begin at the frame's
@@ -30,14 +27,15 @@ type packet struct {
 	ethertype uint16
 
 	src, dst  netip.Addr
-	ttl       uint8
+	ttl       uint8 // or hop limit
 	protocol  uint8
 	network   int // offset of the IP header
 	transport int // and of the transport header
 	end       int // and of what follows the IP packet
 	id        uint32
-	fragment  bool // any fragment
+	fragment  bool // any fragment that has others
 	later     bool // one without a transport header
+	hidden    bool // extension headers hide the transport header
 
 	flags     uint8 // of TCP
 	isError   bool  // an ICMP error: it quotes a packet
@@ -49,41 +47,32 @@ type packet struct {
 	sender uint32     // the endpoint that has sent it, 0 outside
 	self   netip.Addr // who speaks to its sender for the host
 	zone   uint16
+	fresh  []int
 	mtu    int // that of the route, when the packet does not fit
 }
 
 func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
 
-// parse reads the IP and the transport header of the packet at an offset of
-// the frame, false for what no correct host sends. The addresses are valid as
-// soon as the IP header makes sense.
-func (p *packet) parse(at int) bool {
-	p.network, p.end = at, len(p.raw)
-	if !p.parseIPv4(false) {
-		return false
+// isIP says whether a frame holds IPv4 or IPv6.
+func (p *packet) isIP() bool { return p.ethertype == etherIPv4 || p.ethertype == etherIPv6 }
+
+// ip is what the packet's family differs in.
+func (p *packet) ip() family {
+	if p.ethertype == etherIPv4 {
+		return ipv4
 	}
-	return p.later || p.parseTransport(tcpHeader)
+	return ipv6
 }
 
-// parseIPv4 reads the IP header; an error may have cut what follows it.
-func (p *packet) parseIPv4(cut bool) bool {
-	ip := p.raw[p.network:p.end]
-	if len(ip) < ipv4Header || ip[0]>>4 != 4 {
+// parse reads the IP and the transport header of a frame, false for what no
+// correct host sends. The addresses are valid as soon as the IP header makes
+// sense.
+func (p *packet) parse() bool {
+	p.network, p.end = ethernetLength, len(p.raw)
+	if !p.ip().parse(p, false) {
 		return false
 	}
-	header, length := int(ip[0]&15)*4, int(be16(ip[2:]))
-	if cut {
-		length = len(ip)
-	}
-	if header < ipv4Header || length < header || length > len(ip) {
-		return false
-	}
-	p.transport, p.end = p.network+header, p.network+length
-	p.id = uint32(be16(ip[4:]))
-	p.fragment, p.later = be16(ip[6:])&0x3fff != 0, be16(ip[6:])&0x1fff != 0
-	p.ttl, p.protocol = ip[8], ip[9]
-	p.src, p.dst = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))
-	return true
+	return p.later || p.hidden || p.parseTransport(tcpHeader)
 }
 
 // parseTransport reads ports and the like; tcp is how many bytes of TCP there
@@ -104,7 +93,7 @@ func (p *packet) parseTransport(tcp int) bool {
 			return false
 		}
 		p.sport, p.dport, p.hasPorts = be16(segment), be16(segment[2:]), true
-	case unix.IPPROTO_ICMP:
+	case p.ip().icmp:
 		if len(segment) < icmpHeader {
 			return false
 		}
@@ -114,51 +103,27 @@ func (p *packet) parseTransport(tcp int) bool {
 }
 
 func (p *packet) parseICMP(message []byte) {
-	switch message[0] {
-	case icmpEcho:
+	switch kind := message[0]; {
+	case kind == p.ip().echo:
 		p.sport, p.hasPorts = be16(message[4:]), true
-	case icmpEchoReply:
+	case kind == p.ip().echoReply:
 		p.dport, p.hasPorts, p.echoReply = be16(message[4:]), true, true
-	case icmpUnreachable, icmpTimeExceeded, icmpParameterProblem:
-		p.isError = true
+	default:
+		p.isError = p.ip().isError(kind)
 	}
 }
 
 // quoted is the packet that an ICMP error is about, nil when no flow can be
 // told from it. Of its transport header there need not be more than 8 bytes.
 func (p *packet) quoted() *packet {
-	q := &packet{raw: p.raw[:p.end], network: p.transport + icmpHeader, end: p.end}
-	if !q.parseIPv4(true) || q.later || q.src != p.dst {
+	q := &packet{raw: p.raw[:p.end], ethertype: p.ethertype, network: p.transport + icmpHeader, end: p.end}
+	if !q.ip().parse(q, true) || q.later || q.hidden || q.src != p.dst {
 		return nil // the error goes to whoever sent the packet
 	}
 	if !q.parseTransport(8) || !q.hasPorts {
 		return nil
 	}
 	return q
-}
-
-// sourceRouted says whether an option of IPv4 chooses the packet's way; options
-// that contradict themselves end before it.
-func (p *packet) sourceRouted() bool {
-	const end, nop, loose, strict = 0, 1, 131, 137
-	options := p.raw[p.network+ipv4Header : p.transport]
-	for len(options) > 0 {
-		length := 1
-		switch options[0] {
-		case loose, strict:
-			return true
-		case end:
-			return false
-		case nop:
-		default:
-			if len(options) < 2 || options[1] < 2 || int(options[1]) > len(options) {
-				return false
-			}
-			length = int(options[1])
-		}
-		options = options[length:]
-	}
-	return false
 }
 
 // key is what flows are found by.
@@ -178,7 +143,7 @@ func (p *packet) write(to Key, hops uint8) {
 	}
 	ports := p.raw[p.transport:]
 	switch {
-	case p.protocol != unix.IPPROTO_ICMP:
+	case p.protocol != p.ip().icmp:
 		binary.BigEndian.PutUint16(ports, to.Sport)
 		binary.BigEndian.PutUint16(ports[2:], to.Dport)
 	case p.echoReply:
@@ -189,10 +154,9 @@ func (p *packet) write(to Key, hops uint8) {
 }
 
 func (p *packet) writeAddresses(src, dst netip.Addr, hops uint8) {
-	ip := p.raw[p.network:]
-	ip[8] -= hops
-	copy(ip[12:], src.AsSlice())
-	copy(ip[16:], dst.AsSlice())
+	header := p.raw[p.network:]
+	header[p.ip().hopLimit] -= hops
+	copy(header[p.ip().addresses:], append(src.AsSlice(), dst.AsSlice()...))
 }
 
 // writeMACs gives the frame other hardware addresses.
@@ -216,7 +180,7 @@ func (p *packet) mtuLength() int {
 			header = int(p.raw[p.transport+12]>>4) * 4
 		}
 	}
-	return p.transport - p.network + header + p.gso
+	return int(uint16(p.transport - p.network + header + p.gso))
 }
 
 // opens says whether the packet may begin a flow.

@@ -28,8 +28,10 @@ type Outcome struct {
 	// Told says that the packet has become an error, or a reset, to its sender.
 	Told bool
 	// Raw is the frame that leaves; its checksums are those of the one that
-	// came, see Sums. It means nothing when the packet is dropped in silence.
-	Raw []byte
+	// came, see Sums, but for those at the offsets of Fresh, which are made anew.
+	// It means nothing when the packet is dropped in silence.
+	Raw   []byte
+	Fresh []int
 }
 
 type verdict struct {
@@ -54,7 +56,7 @@ func (m *Model) Receive(f Frame) Outcome {
 		m.Drops[v.reason]++
 		o.Told = m.tell(p, v.reason)
 	}
-	o.Raw = p.raw
+	o.Raw, o.Fresh = p.raw, p.fresh
 	return o
 }
 
@@ -99,38 +101,52 @@ func (p *packet) becomeReset() bool {
 		binary.BigEndian.PutUint32(reset[8:], next)
 		reset[13] |= tcpACK
 	}
-	header := []byte{0x45, 0xc0, 0, ipv4Header + tcpHeader, 0, 0, 0, 0, 64, unix.IPPROTO_TCP, 0, 0}
-	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], header, p.dst.AsSlice(), p.src.AsSlice(), reset)
+	p.becomeAnswer(p.dst, unix.IPPROTO_TCP, 16, reset)
 	return true
 }
 
 // becomeError is for a packet whose TTL has run out, or that does not fit. Not
-// every one has an error (RFC 1122 3.2.2).
+// every one has an error: RFC 1122 3.2.2, RFC 4443 2.4.
 func (p *packet) becomeError(reason reasons.Reason) bool {
-	if !p.self.IsValid() || p.later || p.protocol == unix.IPPROTO_ICMP && !p.hasPorts || !answerable(p.src) {
+	ip, quote := p.ip(), p.raw[p.network:min(p.end, p.transport+20)]
+	switch aboutError := p.protocol == ip.icmp && !p.hasPorts; {
+	case !p.self.IsValid(), p.src.IsUnspecified(), isLoopback(p.src), isMulticast(p.src), len(quote) > ip.quoteMost:
+		return false
+	case p.ethertype == etherIPv4 && (p.later || aboutError), p.ethertype == etherIPv6 && aboutError && !p.later:
 		return false
 	}
-	quoted := p.raw[p.network:min(p.end, p.transport+20)]
-	message := append([]byte{icmpTimeExceeded, 0, 0, 0, 0, 0, 0, 0}, quoted...)
+	message := append([]byte{ip.timeExceeded[0], ip.timeExceeded[1], 0, 0, 0, 0, 0, 0}, quote...)
 	if reason == reasons.MtuExceeded {
-		message[0], message[1] = icmpUnreachable, icmpFragmentationNeeded
-		binary.BigEndian.PutUint16(message[6:], uint16(p.mtu))
+		copy(message, ip.tooBig[:])
+		binary.BigEndian.PutUint32(message[4:], uint32(p.mtu))
 	}
-	header := []byte{0x45, 0xc0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_ICMP, 0, 0}
-	binary.BigEndian.PutUint16(header[2:], uint16(ipv4Header+len(message)))
-	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], header, p.self.AsSlice(), p.src.AsSlice(), message)
+	p.becomeAnswer(p.self, ip.icmp, 2, message)
 	return true
 }
 
-func answerable(src netip.Addr) bool {
-	return !src.IsUnspecified() && !src.IsLoopback() && !multicastOrReserved(src)
+// becomeAnswer is what goes back to the sender; checksum is the offset of the
+// transport header's.
+func (p *packet) becomeAnswer(from netip.Addr, protocol uint8, checksum int, message []byte) {
+	ip := p.ip()
+	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], ip.answer(protocol, len(message)), from.AsSlice(), p.src.AsSlice(), message)
+	p.fresh = []int{ethernetLength + ip.header + checksum}
+	if p.ethertype == etherIPv4 {
+		p.fresh = append(p.fresh, ethernetLength+10)
+	}
 }
 
-func multicastOrReserved(addr netip.Addr) bool {
-	return addr.Is4() && addr.As4()[0] >= 224 || addr.Is6() && addr.IsMulticast()
+// isLoopback says of what is IPv4's in disguise that it is loopback, too.
+func isLoopback(addr netip.Addr) bool { return addr.IsLoopback() || addr.Is4In6() }
+
+// isMulticast says so of what is reserved, and of the limited broadcast, too.
+func isMulticast(addr netip.Addr) bool {
+	return addr.Is4() && addr.As4()[0] >= 224 || !addr.Is4() && addr.As16()[0] == 0xff
 }
 
-// martian says whether an address has no place in a container's packets.
-func martian(addr netip.Addr) bool {
-	return addr.IsLoopback() || addr.Is4() && addr.As4()[0] == 0 || addr.IsUnspecified()
+// isMartian says whether an address has no place on a wire.
+func isMartian(addr netip.Addr) bool {
+	return isLoopback(addr) || addr.Is4() && addr.As4()[0] == 0 || addr.IsUnspecified()
 }
+
+// isLinkLocal says so of IPv6 alone: 169.254.0.0/16 is routed like others.
+func isLinkLocal(addr netip.Addr) bool { return addr.Is6() && addr.IsLinkLocalUnicast() }

@@ -12,7 +12,10 @@ import (
 func Sums(raw []byte) map[int]uint16 {
 	sums := map[int]uint16{}
 	p := &packet{raw: raw}
-	if len(raw) < ethernetLength || be16(raw[12:]) != etherIPv4 || !p.parse(ethernetLength) {
+	if len(raw) < ethernetLength {
+		return sums
+	}
+	if p.ethertype = be16(raw[12:]); !p.isIP() || !p.parse() {
 		return sums
 	}
 	p.sums(sums)
@@ -25,8 +28,10 @@ func Sums(raw []byte) map[int]uint16 {
 }
 
 func (p *packet) sums(sums map[int]uint16) {
-	sums[p.network+10] = sum(p.raw[p.network:p.transport])
-	if p.later {
+	if p.ethertype == etherIPv4 {
+		sums[p.network+10] = sum(p.raw[p.network:p.transport])
+	}
+	if p.later || p.hidden {
 		return
 	}
 	segment := p.raw[p.transport:p.end]
@@ -34,9 +39,11 @@ func (p *packet) sums(sums map[int]uint16) {
 	switch {
 	case p.protocol == unix.IPPROTO_TCP && len(segment) >= tcpHeader:
 		sums[p.transport+16] = sum(pseudo, segment)
-	case p.protocol == unix.IPPROTO_UDP && be16(segment[6:]) != 0:
+	case p.protocol == unix.IPPROTO_UDP && len(segment) >= udpHeader && be16(segment[6:]) != 0:
 		sums[p.transport+6] = sum(pseudo, segment)
-	case p.protocol == unix.IPPROTO_ICMP:
+	case p.protocol == p.ip().icmp && p.protocol == unix.IPPROTO_ICMPV6:
+		sums[p.transport+2] = sum(pseudo, segment)
+	case p.protocol == p.ip().icmp:
 		sums[p.transport+2] = sum(segment)
 	}
 }

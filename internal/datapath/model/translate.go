@@ -17,12 +17,17 @@ func (m *Model) flowOf(p *packet) *Flow {
 			return nil
 		}
 		p.sport, p.dport, p.echoReply, p.hasPorts = f.first.Sport, f.first.Dport, f.first.EchoReply, true
+		p.protocol = f.first.Protocol
 	}
 	return m.find(p)
 }
 
 func (p *packet) fragmentKey() fragmentKey {
-	return fragmentKey{p.src, p.dst, p.id, p.zone, p.protocol}
+	key := fragmentKey{src: p.src, dst: p.dst, id: p.id, zone: p.zone}
+	if p.ethertype == etherIPv4 {
+		key.protocol = p.protocol // RFC 791; not so in RFC 8200
+	}
+	return key
 }
 
 // carry translates a packet of a flow, or an error with the packet that it
@@ -123,7 +128,7 @@ func (m *Model) route(p *packet, to netip.Addr) (Route, reasons.Reason) {
 	case p.mtuLength() > r.MTU:
 		p.mtu = r.MTU
 		return r, reasons.MtuExceeded
-	case !m.Uplinks[r.Ifindex]:
+	case m.Uplinks[r.Ifindex] == nil:
 		return r, reasons.NotAnUplink
 	}
 	return r, 0
@@ -138,7 +143,7 @@ func untranslatable(p *packet) reasons.Reason {
 		return 0
 	case p.hasPorts:
 		return reasons.NoFlow
-	case p.protocol == unix.IPPROTO_ICMP:
+	case p.protocol == p.ip().icmp:
 		return reasons.Icmp
 	}
 	return reasons.Protocol
@@ -162,7 +167,10 @@ func (m *Model) masquerade(p *packet, network Network) verdict {
 	f := m.begin(p, p.sender, network.Rule)
 	f.hops, f.target, f.backTarget = 1, targetOutside, targetEndpoint
 	inside := p.key()
-	inside.Src = route.Source
+	inside.Src = m.source(route, p.dst)
+	if !inside.Src.IsValid() {
+		return drop(reasons.NoSource)
+	}
 	f.Back = inside.answer(datapath.ZoneOutside)
 	if !m.claimPort(f, true) {
 		return drop(reasons.MasqueradeExhausted)
@@ -211,7 +219,7 @@ func (m *Model) publish(p *packet) verdict {
 // martianSource says whether nobody outside has an address.
 func (m *Model) martianSource(addr netip.Addr) bool {
 	_, ofHost := m.HostAddrs[addr]
-	return martian(addr) || multicastOrReserved(addr) || ofHost || m.inANetwork(addr)
+	return isMartian(addr) || isMulticast(addr) || ofHost || m.inANetwork(addr)
 }
 
 // socketConnected says whether a connected socket of the host owns a datagram.
@@ -237,8 +245,9 @@ func (m *Model) balance(p *packet) (verdict, bool) {
 	if len(alias.Members) == 0 {
 		return drop(reasons.NoMember), true
 	}
-	member := alias.Members[m.turns[alias.Index]%uint64(len(alias.Members))]
-	m.turns[alias.Index]++
+	turn := turn{alias.Index, p.ethertype}
+	member := alias.Members[m.turns[turn]%uint64(len(alias.Members))]
+	m.turns[turn]++
 	src := p.src
 	if member == p.sender {
 		src = p.dst
@@ -260,7 +269,7 @@ func (m *Model) meet(p *packet, index, rule uint32, src netip.Addr) verdict {
 	}
 	inside := p.key()
 	inside.Src, inside.Dst = src, to.addr(p.dst)
-	loopback := src.IsLoopback()
+	loopback := isLoopback(src)
 	if loopback {
 		inside.Src = m.Networks[to.Network].gateway(p.dst)
 	}
