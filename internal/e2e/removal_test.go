@@ -2,14 +2,18 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
@@ -174,4 +178,97 @@ func expectReset(t *testing.T, ends map[string]<-chan string) {
 			t.Errorf("%s: %s", who, said)
 		}
 	}
+}
+
+// udpLast asks ADDR:PORT again and again, by a socket that is connected, or by
+// sendto when CONNECTED is "no". It prints who answers when that has changed, or
+// the error that came instead.
+func udpLast(args []string) error {
+	to, err := netip.ParseAddrPort(args[0])
+	if err != nil {
+		return err
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	send := func() error { _, err := conn.Write([]byte("who?")); return err }
+	if args[1] == "no" {
+		conn, err = listenFor(to)
+		send = func() error { _, err := conn.WriteToUDPAddrPort([]byte("who?"), to); return err }
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	first := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err := send(); err != nil {
+			if errors.Is(err, unix.ECONNREFUSED) {
+				continue // while nobody is there
+			}
+			println(err.Error())
+			return nil
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		buffer := make([]byte, 64)
+		n, err := conn.Read(buffer)
+		answer := string(buffer[:n])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.ECONNREFUSED):
+		case err != nil:
+			println(err.Error())
+			return nil
+		case first == "":
+			first = answer
+			println("connected")
+		case answer != first:
+			println(answer)
+			return nil
+		}
+	}
+	println("nobody else")
+	return nil
+}
+
+// TestUDPFollowsRemoval covers sockets that outlive the container which they
+// talked to (moby#8795, cilium#12859): their next datagram reaches the one that
+// has its port now, while another has its address. A connected socket of the host
+// gets an error, since its address is all that the kernel knows.
+func TestUDPFollowsRemoval(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		l := lab.New(t)
+		l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+		serve := func(name string) {
+			runServer(l, name, "member", ":53", "--network=custombridge", "--network-alias=rr", "-p", "5353:53/udp")
+		}
+		serve("old")
+		l.OK("run", "-d", "--name=beside", "--network=custombridge")
+		datagram(l.Client, port(f.host, "5353"), "up?")
+		last := func(n *lab.Namespace, addr, connected string) <-chan string {
+			return lasting(t, n, selfPath, "udp-last", addr, connected)
+		}
+		in := func(addr string) <-chan string {
+			return lasting(t, l.Host, lab.Binary(t), "--root", l.Root, "exec", "beside", selfPath, "udp-last", addr, "yes")
+		}
+		service := port(vip(l, "rr"), "53")
+		ends := map[string]<-chan string{
+			"the client":                        last(l.Client, port(f.host, "5353"), "yes"),
+			"the client, not connected":         last(l.Client, port(f.host, "5353"), "no"),
+			"the host, not connected":           last(l.Host, port(f.loopback, "5353"), "no"),
+			"a neighbour, by the host":          in(port(f.host, "5353")),
+			"a neighbour, by the alias":         in(service),
+			"the host, by the alias, by sendto": last(l.Host, service, "no"),
+		}
+		connected := last(l.Host, port(f.loopback, "5353"), "yes")
+		l.OK("rm", "-f", "old")
+		l.OK("run", "-d", "--network=custombridge") // takes the old address
+		serve("new")
+		want := addressOf(l, "new", "custombridge")
+		for who, end := range ends {
+			if got := <-end; got != want {
+				t.Errorf("%s: %s, want %s", who, got, want)
+			}
+		}
+		if got := <-connected; !strings.Contains(got, "abort") {
+			t.Errorf("the host, connected: %s", got)
+		}
+	})
 }
