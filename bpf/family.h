@@ -91,6 +91,7 @@
 #define write_macs AF(write_macs)
 #define segment_length AF(segment_length)
 #define route AF(route)
+#define source_is_local AF(source_is_local)
 #define address_of_a_network AF(address_of_a_network)
 #define quoted_bytes AF(quoted_bytes)
 #define quote_transport AF(quote_transport)

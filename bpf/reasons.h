@@ -19,7 +19,7 @@ enum reason {
 	REASON_NO_FLOW = 13, /* a packet in the middle of a connection that is not known */
 	REASON_NO_ROUTE = 14, /* the host has no route to the destination, or one that refuses it */
 	REASON_NOT_AN_UPLINK = 15, /* the route leads through a device that is no uplink */
-	REASON_NO_SOURCE = 16, /* the uplink has no address to masquerade with */
+	REASON_NO_SOURCE = 16, /* the uplink has no address to masquerade with, or the host has lost the one that a flow has */
 	REASON_FRAGMENT = 17, /* a fragment whose first one has not been seen, or that comes too late */
 	REASON_PROTOCOL = 18, /* a protocol that cannot be translated */
 	REASON_ICMP = 19, /* an ICMP message other than echo that would need translation */

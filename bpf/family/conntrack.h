@@ -69,7 +69,7 @@ static __always_inline flow_t *flow_peek(const flow_key_t *key)
 }
 
 /* flow_end removes the flow of a packet. */
-__noinline int flow_end(packet_t *p, flow_t *flow)
+__noinline int flow_end(packet_t *p, const flow_t *flow)
 {
 	flow_key_t key;
 

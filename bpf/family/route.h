@@ -60,3 +60,19 @@ static __always_inline bool address_of_a_network(addr_t addr)
 
 	return bpf_map_lookup_elem(&AF(subnets), &key);
 }
+
+/*
+ * source_is_local asks the kernel whether the host still has the address that a
+ * flow leaves with: the map of its addresses is as new as the daemon keeps it.
+ */
+__noinline int source_is_local(struct __sk_buff *skb, const flow_t *flow)
+{
+	struct bpf_fib_lookup fib = { .family = AF(SOCKET_FAMILY), .ifindex = fib_ifindex };
+	addr_t zero = {};
+
+	if (!flow)
+		return 0;
+	fib_addresses(&fib, zero, flow->src);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), fib_skip_neigh ? BPF_FIB_LOOKUP_SKIP_NEIGH : 0) ==
+	       BPF_FIB_LKUP_RET_NOT_FWDED;
+}

@@ -11,6 +11,7 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 {
 	struct endpoint *endpoint = NULL;
 	struct bpf_fib_lookup *fib = NULL;
+	struct uplink *uplink;
 	__u32 index, rule;
 	__u8 target, hops;
 
@@ -28,8 +29,15 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 		fib = route(skb, p, flow->src, flow->dst, false);
 		if (!fib)
 			return VERDICT_DROP;
-		if (!route_uplink(fib))
+		uplink = route_uplink(fib);
+		if (!uplink)
 			return drop(p, REASON_NOT_AN_UPLINK);
+		if (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) {
+			/* What the sender says next is a flow from another address. */
+			if (!translated)
+				flow_end(p, flow);
+			return drop(p, REASON_NO_SOURCE);
+		}
 	} else if (target != TARGET_STACK) {
 		endpoint = receiver(p, index);
 		if (!endpoint)

@@ -132,6 +132,14 @@ func (f *fixture) address(device string, prefix netip.Prefix) {
 	must(f.t, netlink.AddrAdd(l, addr))
 }
 
+func (f *fixture) dropAddress(device string, prefix netip.Prefix) {
+	l, err := netlink.LinkByName(device)
+	must(f.t, err)
+	addr, err := netlink.ParseAddr(prefix.String())
+	must(f.t, err)
+	must(f.t, netlink.AddrDel(l, addr))
+}
+
 // route adds a route by the router; src may be the zero address.
 func (f *fixture) route(prefix string, src netip.Addr) {
 	dst, err := netlink.ParseIPNet(prefix)

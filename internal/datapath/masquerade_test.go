@@ -7,6 +7,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/reasons"
 	"github.com/sluice-net/sluice/loader"
 	"github.com/sluice-net/sluice/maps"
 )
@@ -129,4 +130,30 @@ func TestChecksumThatBecomesZero(t *testing.T) {
 	if got := [2]byte(out[at : at+2]); got != [2]byte{0xff, 0xff} {
 		t.Errorf("checksum %x, want ffff", got)
 	}
+}
+
+// TestMasqueradeSourceIsLost covers an address that the host loses: its flows end
+// with their next packet, and those after it have another one. One that the host
+// still has stays good, whatever the uplink prefers now.
+func TestMasqueradeSourceIsLost(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, loader.Config{})
+	sent := f.a.udp(40000, remoteAddrPort(53))
+	_, out := f.fromContainer(f.a, sent)
+	left := sent.hop().from(hostAddrPort(sourcePort(out)))
+	f.fromOutside(client.udp(40000, hostAddrPort(published)))
+	answer := f.a.udp(target, clientAddrPort(40000))
+
+	f.address("uplink0", netip.PrefixFrom(secondHostAddr, 23)) // on a link of its own
+	must(t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: secondHostAddr}}))
+	verdict, out := f.fromContainer(f.a, sent)
+	f.expect("another one of the host's", verdict, out, redirect, left)
+
+	f.dropAddress("uplink0", netip.PrefixFrom(hostAddr, 24))
+	from := skb{Ifindex: uint32(f.a.ifindex)}
+	f.expectDrop(datapath.HookContainer, from, sent.bytes(), reasons.NoSource)
+	f.expectDrop(datapath.HookContainer, from, answer.bytes(), reasons.NoSource)
+	f.expectFlows(map[datapath.FlowKey4]datapath.Flow4{})
+	verdict, out = f.fromContainer(f.a, sent)
+	f.expect("what comes next", verdict, out, redirect, sent.hop().from(netip.AddrPortFrom(secondHostAddr, sourcePort(out))))
 }

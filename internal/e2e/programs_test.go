@@ -33,6 +33,7 @@ var programs = map[string]func(args []string) error{
 	"tcp-take":      tcpTake,
 	"ask-every-way": askEveryWay,
 	"tcp-last":      tcpLast,
+	"udp-source":    udpSource,
 	"udp-last":      udpLast,
 	"open-socket":   openSocket,
 }

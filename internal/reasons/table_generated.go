@@ -19,7 +19,7 @@ const (
 	NoFlow              Reason = 13 // a packet in the middle of a connection that is not known
 	NoRoute             Reason = 14 // the host has no route to the destination, or one that refuses it
 	NotAnUplink         Reason = 15 // the route leads through a device that is no uplink
-	NoSource            Reason = 16 // the uplink has no address to masquerade with
+	NoSource            Reason = 16 // the uplink has no address to masquerade with, or the host has lost the one that a flow has
 	Fragment            Reason = 17 // a fragment whose first one has not been seen, or that comes too late
 	Protocol            Reason = 18 // a protocol that cannot be translated
 	Icmp                Reason = 19 // an ICMP message other than echo that would need translation
@@ -50,7 +50,7 @@ var table = [...]struct{ name, description string }{
 	13: {"no-flow", "a packet in the middle of a connection that is not known"},
 	14: {"no-route", "the host has no route to the destination, or one that refuses it"},
 	15: {"not-an-uplink", "the route leads through a device that is no uplink"},
-	16: {"no-source", "the uplink has no address to masquerade with"},
+	16: {"no-source", "the uplink has no address to masquerade with, or the host has lost the one that a flow has"},
 	17: {"fragment", "a fragment whose first one has not been seen, or that comes too late"},
 	18: {"protocol", "a protocol that cannot be translated"},
 	19: {"icmp", "an ICMP message other than echo that would need translation"},
