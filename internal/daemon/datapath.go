@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"errors"
 	maputil "maps"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	hooks "github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/engine"
@@ -40,37 +43,40 @@ func (d *datapath) AttachBridge(device string, ifindex int) error {
 func (d *datapath) DetachBridge(device string) error { return d.loader.DetachBridge(device) }
 
 // SetUplinks attaches to new uplinks before the datapath may route through
-// them, and stops routing before it detaches from old ones.
+// them, and stops routing before it detaches from old ones. A device that cannot
+// be attached to is no uplink, and keeps none of the others from being one; one
+// that is gone by now is left to the notification of that.
 func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sources := map[uint32]maps.Sources{}
 	names := map[string]bool{}
+	var errs []error
 	for _, u := range uplinks {
-		if err := d.loader.AttachUplink(u.Name, u.Ifindex); err != nil {
-			return err
-		}
-		d.attached[u.Name] = true
-		sources[uint32(u.Ifindex)] = maps.Sources{IPv4: u.Source4, IPv6: u.Source6}
 		names[u.Name] = true
+		switch err := d.loader.AttachUplink(u.Name, u.Ifindex); {
+		case errors.Is(err, unix.ENODEV):
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			d.attached[u.Name] = true
+			sources[uint32(u.Ifindex)] = maps.Sources{IPv4: u.Source4, IPv6: u.Source6}
+		}
 	}
-	if err := d.Maps.SetUplinks(sources); err != nil {
-		return err
-	}
+	errs = append(errs, d.Maps.SetUplinks(sources))
 	earlier, err := d.loader.Attached(hooks.HookUplink)
-	if err != nil {
-		return err
-	}
+	errs = append(errs, err)
 	for _, name := range slices.Concat(earlier, slices.Collect(maputil.Keys(d.attached))) {
 		if names[name] {
 			continue
 		}
 		if err := d.loader.DetachUplink(name); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		delete(d.attached, name)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // SweepPrograms takes the pins of devices away that are not ours any more.

@@ -155,8 +155,10 @@ func TestUplinksComeAndGo(t *testing.T) {
 		{"the bridge goes", "link del br9", "eth0 eth1", second, first, second},
 		{"another hardware address", "link set eth1 address 02:00:00:00:00:09", "eth0 eth1", second, first, second},
 	} {
+		t.Log(step.name)
 		l.Host.Output("sh", "-c", "ip -batch - <<E\n"+step.commands+"\nE")
 		expectUplinks(t, l, step.name, step.uplinks)
+		l.Client.Output("ip", "neigh", "flush", "dev", "eth1")
 		greeting(l.Client, step.reached)
 		if got := hostPart(t, greetingInside(l, "net00", "203.0.113.2:7")); got != hostPart(t, step.source) {
 			t.Errorf("%s: the outside saw %s", step.name, got)
