@@ -53,6 +53,7 @@ func (b *backend) Doctor(context.Context) ([]api.Finding, error) {
 		{"uplinks", i.checkUplinks},
 		{"devices", i.checkDevices},
 		{"ip-rules", func() ([]api.Finding, error) { return checkRules(i.host, i.engine.Owns) }},
+		{"conntrack", i.checkConntrack},
 		{"masquerade-ports", i.checkPorts},
 		{"firewall", checkNetfilter},
 		{"rp_filter", checkReversePath},
@@ -225,6 +226,28 @@ func (i *instance) checkPorts() ([]api.Finding, error) {
 		}
 	}
 	return slices.Concat(doctor.Masquerade(p), doctor.Published(p)), nil
+}
+
+func (i *instance) checkConntrack() ([]api.Finding, error) {
+	flows, err := i.maps.Flows(i.loader.Timeouts().Of)
+	if err != nil {
+		return nil, err
+	}
+	tables := []doctor.Flows{{Family: "IPv4"}, {Family: "IPv6"}}
+	for family, name := range []string{"flows4", "flows6"} {
+		tables[family].Room = int(i.loader.Maps()[name].MaxEntries()) / 2
+	}
+	for _, f := range flows {
+		if f.State&hooks.FlowTenured == 0 {
+			continue
+		}
+		if f.Source.Addr().Is4() {
+			tables[0].Live++
+		} else {
+			tables[1].Live++
+		}
+	}
+	return doctor.Conntrack(tables, i.loader.KeptSizes()), nil
 }
 
 func checkNetfilter() ([]api.Finding, error) {

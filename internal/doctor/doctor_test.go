@@ -126,6 +126,13 @@ func TestPorts(t *testing.T) {
 	expect(t, "reserved", Masquerade(p), "ok: 11727 source ports")
 }
 
+func TestConntrack(t *testing.T) {
+	t.Parallel()
+	expect(t, "room", Conntrack([]Flows{{"IPv4", 10, 100}, {"IPv6", 5, 100}}, nil), "ok: 15 established flows, and room for 100")
+	expect(t, "nearly full, and kept", Conntrack([]Flows{{"IPv4", 90, 100}, {"IPv6", 0, 100}}, []loader.KeptSize{{Name: "nursery4", Has: 7, Asked: 9}}),
+		"problem: 90 established flows of IPv4", "note: nursery4 was made with room for 7 flows, and 9 were asked for")
+}
+
 func TestFirewall(t *testing.T) {
 	t.Parallel()
 	calls := []string{"net.bridge.bridge-nf-call-iptables"}

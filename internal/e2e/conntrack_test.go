@@ -130,17 +130,14 @@ func TestConntrackFlush(t *testing.T) {
 	if got := l.OK("conntrack", "flush", "--all"); got == "0" {
 		t.Error("nothing was left to flush")
 	}
-	if flows4, flows6 := entries(l, "flows4"), entries(l, "flows6"); flows4 != 0 || flows6 != 0 {
-		t.Errorf("%d halves of IPv4 and %d of IPv6 are left", flows4, flows6)
+	for _, name := range []string{"flows4", "flows6", "nursery4", "nursery6"} {
+		if n := systemInfo(l).MapEntries[name]; n != 0 {
+			t.Errorf("%d halves are left in %s", n, name)
+		}
 	}
 	if got := l.OK("conntrack", "ls", "--count"); got != "0" {
 		t.Errorf("%s flows are left", got)
 	}
-}
-
-func entries(l *lab.Lab, name string) int {
-	l.Helper()
-	return systemInfo(l).MapEntries[name]
 }
 
 // TestConntrackOfAFullTable lists, counts and flushes as many flows as there
@@ -160,6 +157,7 @@ func TestConntrackOfAFullTable(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	expectFinding(l, "conntrack", api.FindingProblem, "--conntrack-max")
 	begin := time.Now()
 	listed := strings.Count(l.OK("conntrack", "ls"), "\n")
 	t.Logf("%d flows listed in %v", listed, time.Since(begin))
@@ -193,12 +191,13 @@ func TestConntrackOfAFullTable(t *testing.T) {
 // returns how many.
 func fillFlows(l *lab.Lab, n uint32) int {
 	l.Helper()
-	table := openMap(l, "flows4")
+	table, young := openMap(l, "flows4"), openMap(l, "nursery4")
 	defer table.Close()
+	defer young.Close()
 	var key datapath.FlowKey4
 	var flow datapath.Flow4
 	found := false
-	for entries := table.Iterate(); !found && entries.Next(&key, &flow); {
+	for entries := young.Iterate(); !found && entries.Next(&key, &flow); {
 		found = flow.Head.Direction == datapath.DirectionForward
 	}
 	if !found {
@@ -208,7 +207,7 @@ func fillFlows(l *lab.Lab, n uint32) int {
 	if err != nil {
 		l.Fatal(err)
 	}
-	flow.Head.State = datapath.FlowReplied | datapath.FlowConfirmed
+	flow.Head.State = datapath.FlowReplied | datapath.FlowConfirmed | datapath.FlowTenured
 	flow.Head.Created, flow.Head.Seen = uint32(uptime/time.Second), uint32(uptime/time.Second)
 	var keys []datapath.FlowKey4
 	var values []datapath.Flow4
