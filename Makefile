@@ -1,7 +1,10 @@
 # sluice: `make help` lists the targets.
 
+# Where dockerd is unpacked when this machine has none.
+DOCKER := $(CURDIR)/.cache/docker
+
 # sudo's PATH lacks Go on many machines.
-export PATH := $(PATH):/usr/local/go/bin:/usr/lib/go/bin
+export PATH := $(PATH):/usr/local/go/bin:/usr/lib/go/bin:$(DOCKER)/usr/sbin:$(DOCKER)/usr/bin
 
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -45,7 +48,7 @@ demo: root build bench-tools ## a tour on real packets, in namespaces of its own
 	./internal/demo/demo.sh bin/sluice bin/sluice-bench
 
 .PHONY: test
-test: root go test-tools ## every test, on real packets (root)
+test: root go test-tools dockerd ## every test, on real packets (root)
 	go vet ./...
 	go test -timeout 9m ./...
 
@@ -117,3 +120,16 @@ test-tools:
 	$(call install_tools,$(TEST_TOOLS))
 kernel-tools:
 	$(call install_tools,$(KERNEL_TOOLS))
+
+# Unpacked and not installed: an installed one would start, and change the network
+# of this machine.
+.PHONY: dockerd
+dockerd:
+	@command -v dockerd >/dev/null || { echo "fetching dockerd"; \
+		dir=$$(mktemp -d) && cd $$dir && apt-get update -qq && \
+		apt-get -o APT::Sandbox::User=root -qq download docker.io containerd runc && \
+		for deb in *.deb; do dpkg-deb -x $$deb tree; done && \
+		mkdir -p $(dir $(DOCKER)) && mv tree $(DOCKER) && rm -r $$dir; } || { \
+		echo "make: install dockerd first" >&2; exit 1; }
+	@! ldd $$(command -v dockerd) | grep -q 'not found' || \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libdevmapper1.02.1 libsystemd0 >/dev/null
