@@ -54,6 +54,20 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to, 
 	return size <= most && !bpf_skb_load_bytes(skb, offset, to, size);
 }
 
+/* add_link puts an Ethernet header without addresses before the IP header. */
+static __always_inline bool add_link(struct __sk_buff *skb)
+{
+	struct eth_header *eth;
+
+	if (bpf_skb_change_head(skb, ETH_LEN, 0))
+		return false;
+	eth = bytes(skb, 0, sizeof(*eth));
+	if (!eth)
+		return false;
+	eth->type = skb->protocol;
+	return true;
+}
+
 static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 {
 	return *(const __u32 *)a == *(const __u32 *)b && *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);

@@ -9,6 +9,10 @@
 #include "types.h"
 
 #define ETH_LEN 14
+/* What stands before the IP header: nothing on devices without a link layer. */
+#ifndef LINK_LEN
+#define LINK_LEN ETH_LEN
+#endif
 #define ETH_P_IP4 0x0800
 #define ETH_P_ARP 0x0806
 #define ETH_P_IP6 0x86DD

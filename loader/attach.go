@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 )
@@ -48,7 +49,7 @@ func chooseMode(wish AttachMode) (AttachMode, error) {
 
 // AttachContainer attaches the container program to the host side of a veth.
 func (l *Loader) AttachContainer(device string, ifindex int) error {
-	return l.attach(datapath.HookContainer, device, ifindex, ingress)
+	return l.attach(datapath.HookContainer, l.Program(datapath.HookContainer), device, ifindex, ingress)
 }
 
 // DetachContainer takes it away; a device that is gone is no error.
@@ -56,9 +57,23 @@ func (l *Loader) DetachContainer(device string) error {
 	return l.detach(datapath.HookContainer, device, ingress)
 }
 
-// AttachUplink attaches the uplink program to a device that leads outside.
+// AttachUplink attaches the uplink program to a device that leads outside: the
+// one for packets that begin with the IP header, where it has no link layer.
 func (l *Loader) AttachUplink(device string, ifindex int) error {
-	return l.attach(datapath.HookUplink, device, ifindex, ingress)
+	found, err := netlink.LinkByIndex(ifindex)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil // gone meanwhile: whoever follows devices learns of it
+	}
+	if err != nil {
+		return fmt.Errorf("attach the uplink program to %s: %w", device, err)
+	}
+	program := l.Program(datapath.HookUplink)
+	if found.Attrs().EncapType != "ether" {
+		if program, err = l.tunnelProgram(); err != nil {
+			return err
+		}
+	}
+	return l.attach(datapath.HookUplink, program, device, ifindex, ingress)
 }
 
 // DetachUplink takes it away; a device that is gone is no error.
@@ -68,7 +83,7 @@ func (l *Loader) DetachUplink(device string) error {
 
 // AttachBridge attaches the bridge program to one of our bridges.
 func (l *Loader) AttachBridge(device string, ifindex int) error {
-	return l.attach(datapath.HookBridge, device, ifindex, egress)
+	return l.attach(datapath.HookBridge, l.Program(datapath.HookBridge), device, ifindex, egress)
 }
 
 // DetachBridge takes it away; a device that is gone is no error.
@@ -94,8 +109,8 @@ func (l *Loader) Attached(hook datapath.Hook) ([]string, error) {
 
 // attach attaches in the loader's mode and takes away what a daemon in the other
 // mode has left, or packets would be handled twice.
-func (l *Loader) attach(hook datapath.Hook, device string, ifindex int, dir direction) error {
-	program, pin, mark := l.Program(hook), l.pins.link(hook.String(), device), l.pins.qdisc(device)
+func (l *Loader) attach(hook datapath.Hook, program *ebpf.Program, device string, ifindex int, dir direction) error {
+	pin, mark := l.pins.link(hook.String(), device), l.pins.qdisc(device)
 	var err error
 	if l.mode == AttachTCX {
 		if err = attachTCX(pin, program, ifindex, dir); err == nil {

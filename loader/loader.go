@@ -28,6 +28,7 @@ type Loader struct {
 	programs  map[datapath.Hook]map[string]*ebpf.Program
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
+	tunnel    tunnel
 }
 
 // Open creates the maps that are missing below the bpffs at root, adopts those
@@ -216,6 +217,7 @@ func (l *Loader) Close() {
 			program.Close()
 		}
 	}
+	l.closeTunnel()
 }
 
 // KeptSize is a conntrack table that was there already, with room for another

@@ -14,7 +14,7 @@ static __always_inline bool answer_sum(struct __sk_buff *skb, __u32 quoted, __u6
 	__u8 message[sizeof(struct icmp_error) + AF(ANSWER_QUOTE_MAX)] = {};
 	__u32 len = sizeof(struct icmp_error) + quoted;
 
-	if (len > sizeof(message) || bpf_skb_load_bytes(skb, ETH_LEN + sizeof(ip_header_t), message, len))
+	if (len > sizeof(message) || bpf_skb_load_bytes(skb, LINK_LEN + sizeof(ip_header_t), message, len))
 		return false;
 	*sum += (__u32)bpf_csum_diff(NULL, 0, (__be32 *)message, sizeof(message), 0);
 	return true;
@@ -26,6 +26,8 @@ static __always_inline bool swap_macs(struct __sk_buff *skb)
 	struct eth_header *eth = bytes(skb, 0, sizeof(*eth));
 	__u8 mac[6];
 
+	if (!LINK_LEN)
+		return true;
 	if (!eth)
 		return false;
 	__builtin_memcpy(mac, eth->dst, sizeof(mac));
@@ -36,7 +38,7 @@ static __always_inline bool swap_macs(struct __sk_buff *skb)
 
 static __always_inline bool write_icmp(struct __sk_buff *skb, packet_t *p, __u32 quoted)
 {
-	struct icmp_error *icmp = bytes(skb, ETH_LEN + sizeof(ip_header_t), sizeof(*icmp));
+	struct icmp_error *icmp = bytes(skb, LINK_LEN + sizeof(ip_header_t), sizeof(*icmp));
 	__u64 sum = answer_pseudo(p, sizeof(*icmp) + quoted);
 
 	if (!icmp)
@@ -44,7 +46,7 @@ static __always_inline bool write_icmp(struct __sk_buff *skb, packet_t *p, __u32
 	*icmp = answer_header(p);
 	if (!answer_sum(skb, quoted, &sum))
 		return false;
-	icmp = bytes(skb, ETH_LEN + sizeof(ip_header_t), sizeof(*icmp));
+	icmp = bytes(skb, LINK_LEN + sizeof(ip_header_t), sizeof(*icmp));
 	if (!icmp)
 		return false;
 	icmp->checksum = checksum_update(0xffff, sum);
@@ -62,13 +64,13 @@ __noinline int answer(struct __sk_buff *skb, packet_t *p)
 	if (!p || is_zero(p->self) || is_zero(p->key.src) || is_loopback(p->key.src) || is_multicast(p->key.src) ||
 	    !answerable(skb, p) || !answer_allowed(p->sender))
 		return TC_ACT_SHOT;
-	quoted = p->transport - ETH_LEN + ANSWER_TRANSPORT;
+	quoted = p->transport - LINK_LEN + ANSWER_TRANSPORT;
 	if (quoted > p->length)
 		quoted = p->length;
 	if (quoted > AF(ANSWER_QUOTE_MAX))
 		return TC_ACT_SHOT;
 	/* Cutting comes first: it ends GSO, which growing would refuse. */
-	if (bpf_skb_change_tail(skb, ETH_LEN + quoted, 0) ||
+	if (bpf_skb_change_tail(skb, LINK_LEN + quoted, 0) ||
 	    bpf_skb_adjust_room(skb, ANSWER_HEADERS, BPF_ADJ_ROOM_MAC, 0) ||
 	    !write_answer(skb, p->self, p->key.src, AF(IPPROTO_ICMP), sizeof(struct icmp_error) + quoted) ||
 	    !write_icmp(skb, p, quoted) || !swap_macs(skb))

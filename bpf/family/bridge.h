@@ -23,7 +23,7 @@ __noinline int from_loopback(struct __sk_buff *skb, packet_t *p)
 /* aim lets the bridge deliver a packet whose destination has changed. */
 static __always_inline int aim(struct __sk_buff *skb, packet_t *p)
 {
-	ip_header_t *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	ip_header_t *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 	struct endpoint *endpoint;
 	struct eth_header *eth;
 	__u32 *index;

@@ -23,7 +23,7 @@ static __always_inline int deliver(struct __sk_buff *skb, packet_t *p, const str
 	__u32 index = endpoint->network;
 	struct network *network = bpf_map_lookup_elem(&networks, &index);
 
-	if (!network || !write_macs(skb, p, endpoint->mac, network->mac))
+	if (!network || (!LINK_LEN && !add_link(skb)) || !write_macs(skb, p, endpoint->mac, network->mac))
 		return drop(p, REASON_REWRITE);
 	if (skb->pkt_type != PACKET_HOST && bpf_skb_change_type(skb, PACKET_HOST))
 		return drop(p, REASON_REWRITE);

@@ -4,7 +4,7 @@
 /* The transport header, which must lie in the IP packet: padding may follow that. */
 static __always_inline void *transport_header(struct __sk_buff *skb, packet_t *p, __u32 size)
 {
-	return p->transport + size <= ETH_LEN + p->length ? transport_bytes(skb, p, size) : NULL;
+	return p->transport + size <= LINK_LEN + p->length ? transport_bytes(skb, p, size) : NULL;
 }
 
 static __always_inline bool parse_tcp(struct __sk_buff *skb, packet_t *p)

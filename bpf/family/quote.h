@@ -10,7 +10,7 @@ quote_t {
 /* quoted_bytes is transport_bytes for what lies behind a second IP header. */
 static __always_inline void *quoted_bytes(struct __sk_buff *skb, packet_t *p, __u32 offset, __u32 size)
 {
-	if (offset + size > ETH_LEN + p->length)
+	if (offset + size > LINK_LEN + p->length)
 		return NULL;
 	asm volatile("%0 &= " AF(QUOTE_MASK) : "+r"(offset));
 	return bytes(skb, offset, size);

@@ -26,7 +26,7 @@ static __always_inline struct tcp_header reset_for(const struct tcp_header *tcp,
 
 static __always_inline bool write_reset(struct __sk_buff *skb, const packet_t *p, struct tcp_header *reset)
 {
-	struct tcp_header *tcp = bytes(skb, ETH_LEN + sizeof(ip_header_t), sizeof(*tcp));
+	struct tcp_header *tcp = bytes(skb, LINK_LEN + sizeof(ip_header_t), sizeof(*tcp));
 	addr_t zero = {};
 	__u64 sum;
 
@@ -54,8 +54,8 @@ __noinline int answer_reset(struct __sk_buff *skb, packet_t *p, __u64 flags)
 	tcp = transport_bytes(skb, p, sizeof(*tcp));
 	if (!tcp || tcp->flags & TCP_RST || !answer_allowed(p->sender))
 		return TC_ACT_SHOT;
-	reset = reset_for(tcp, p->length + ETH_LEN - p->transport - (tcp->data_offset >> 4) * 4);
-	if (bpf_skb_change_tail(skb, ETH_LEN + sizeof(ip_header_t) + sizeof(reset), 0) ||
+	reset = reset_for(tcp, p->length + LINK_LEN - p->transport - (tcp->data_offset >> 4) * 4);
+	if (bpf_skb_change_tail(skb, LINK_LEN + sizeof(ip_header_t) + sizeof(reset), 0) ||
 	    !write_answer(skb, p->key.dst, p->key.src, IPPROTO_TCP, sizeof(reset)) || !write_reset(skb, p, &reset) ||
 	    !swap_macs(skb))
 		return TC_ACT_SHOT;

@@ -13,7 +13,7 @@ static __always_inline __u16 segment_length(struct __sk_buff *skb, packet_t *p)
 		tcp = transport_bytes(skb, p, sizeof(*tcp));
 		header_len = tcp ? (tcp->data_offset >> 4) * 4 : sizeof(*tcp);
 	}
-	return p->transport - ETH_LEN + header_len + skb->gso_size;
+	return p->transport - LINK_LEN + header_len + skb->gso_size;
 }
 
 /*

@@ -31,7 +31,7 @@ static __always_inline struct icmp_error answer_header4(const struct packet4 *p)
 /* write_answer4 writes the IPv4 header in front of `length` bytes of a protocol. */
 static __always_inline bool write_answer4(struct __sk_buff *skb, __be32 src, __be32 dst, __u8 protocol, __u32 length)
 {
-	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv4_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 
 	if (!ip)
 		return false;

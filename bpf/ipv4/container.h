@@ -4,7 +4,7 @@
 
 static __always_inline int container_arp(struct __sk_buff *skb, struct packet4 *p, const struct sender *s)
 {
-	struct arp_ipv4 *arp = bytes(skb, ETH_LEN, sizeof(*arp));
+	struct arp_ipv4 *arp = bytes(skb, LINK_LEN, sizeof(*arp));
 
 	if (!arp || arp->hardware != bpf_htons(1) || arp->protocol != bpf_htons(ETH_P_IP4) ||
 	    arp->hardware_len != 6 || arp->protocol_len != 4)

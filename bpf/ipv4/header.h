@@ -8,16 +8,16 @@
  */
 static __always_inline bool parse_ip4(struct __sk_buff *skb, struct packet4 *p)
 {
-	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv4_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 	__u32 header_len;
 
 	if (!ip || ip->version_ihl >> 4 != 4)
 		return false;
 	header_len = (ip->version_ihl & 0xf) * 4;
 	p->length = bpf_ntohs(ip->total_len);
-	if (header_len < sizeof(*ip) || p->length < header_len || ETH_LEN + p->length > skb->len)
+	if (header_len < sizeof(*ip) || p->length < header_len || LINK_LEN + p->length > skb->len)
 		return false;
-	p->transport = ETH_LEN + header_len;
+	p->transport = LINK_LEN + header_len;
 	p->ttl = ip->ttl;
 	p->fragment = ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK);
 	p->later = ip->fragment & bpf_htons(IPV4_OFFSET_MASK);
@@ -31,7 +31,7 @@ static __always_inline bool parse_ip4(struct __sk_buff *skb, struct packet4 *p)
 /* rewrite_header4 gives the header its addresses and takes hops from its TTL. */
 static __always_inline bool rewrite_header4(struct __sk_buff *skb, __be32 src, __be32 dst, __u8 hops)
 {
-	struct ipv4_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv4_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 	__u64 diff;
 
 	if (!ip)

@@ -16,7 +16,7 @@ __noinline int find_source_route(struct __sk_buff *skb, __u32 len)
 	__u8 options[64] = {}; /* a power of two, for the mask */
 	__u32 at = 0;
 
-	if (!load(skb, ETH_LEN + sizeof(struct ipv4_header), options, IPV4_OPTIONS_MAX, len))
+	if (!load(skb, LINK_LEN + sizeof(struct ipv4_header), options, IPV4_OPTIONS_MAX, len))
 		return 0;
 	for (int i = 0; i < IPV4_OPTIONS_MAX; i++) {
 		__u8 kind = options[at & 63];
@@ -36,7 +36,7 @@ __noinline int find_source_route(struct __sk_buff *skb, __u32 len)
 
 static __always_inline bool source_routed4(struct __sk_buff *skb, const struct packet4 *p)
 {
-	__u32 len = p->transport - ETH_LEN - sizeof(struct ipv4_header);
+	__u32 len = p->transport - LINK_LEN - sizeof(struct ipv4_header);
 
 	return len && find_source_route(skb, len);
 }

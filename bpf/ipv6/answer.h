@@ -38,7 +38,7 @@ static __always_inline struct icmp_error answer_header6(const struct packet6 *p)
 static __always_inline bool write_answer6(struct __sk_buff *skb, struct addr6 src, struct addr6 dst, __u8 protocol,
 					  __u32 length)
 {
-	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv6_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 
 	if (!ip)
 		return false;

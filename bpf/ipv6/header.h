@@ -53,7 +53,7 @@ __noinline int skip_extensions6(struct __sk_buff *skb, struct packet6 *p)
 		return 0;
 	for (int i = 0; i < IPV6_MAX_EXTENSIONS && is_extension6(p->key.protocol) && !p->later; i++) {
 		end = extension_end6(skb, p, p->transport);
-		if (!end || end > IPV6_MAX_HEADERS || end > ETH_LEN + p->length)
+		if (!end || end > IPV6_MAX_HEADERS || end > LINK_LEN + p->length)
 			return 0;
 		p->transport = end;
 	}
@@ -67,14 +67,14 @@ __noinline int skip_extensions6(struct __sk_buff *skb, struct packet6 *p)
  */
 static __always_inline bool parse_ip6(struct __sk_buff *skb, struct packet6 *p)
 {
-	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv6_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 
 	if (!ip || (ip->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return false;
 	p->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	if (ETH_LEN + p->length > skb->len)
+	if (LINK_LEN + p->length > skb->len)
 		return false;
-	p->transport = ETH_LEN + sizeof(*ip);
+	p->transport = LINK_LEN + sizeof(*ip);
 	p->ttl = ip->hop_limit;
 	p->key.src = ip->src;
 	p->key.dst = ip->dst;
@@ -87,7 +87,7 @@ static __always_inline bool parse_ip6(struct __sk_buff *skb, struct packet6 *p)
 /* rewrite_header6 gives the header its addresses and takes hops from its hop limit. */
 static __always_inline bool rewrite_header6(struct __sk_buff *skb, struct addr6 src, struct addr6 dst, __u8 hops)
 {
-	struct ipv6_header *ip = bytes(skb, ETH_LEN, sizeof(*ip));
+	struct ipv6_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 
 	if (!ip)
 		return false;

@@ -40,7 +40,7 @@ struct nd_message_option {
 /* Whether a message carries no link-layer address, or the endpoint's as its one option. */
 static __always_inline bool own_option(struct __sk_buff *skb, struct packet6 *p, const struct endpoint *e)
 {
-	__u32 size = ETH_LEN + p->length - p->transport;
+	__u32 size = LINK_LEN + p->length - p->transport;
 	struct nd_message_option *m;
 
 	if (size <= sizeof(struct nd_message))
@@ -131,7 +131,7 @@ static __always_inline bool solicits_vip(struct __sk_buff *skb, struct packet6 *
 	struct addr6 target;
 	struct nd_message *nd;
 
-	if (type != ND_SOLICITATION || p->transport != ETH_LEN + sizeof(struct ipv6_header) || is_zero6(p->key.src))
+	if (type != ND_SOLICITATION || p->transport != LINK_LEN + sizeof(struct ipv6_header) || is_zero6(p->key.src))
 		return false;
 	nd = transport_header6(skb, p, sizeof(*nd));
 	if (!nd)

@@ -107,6 +107,9 @@ func (v Verdict) String() string {
 // LoadLayout returns the specifications of every map.
 func LoadLayout() (*ebpf.CollectionSpec, error) { return loadLayout() }
 
+// LoadTunnel returns the object of HookUplink for devices without a link layer.
+func LoadTunnel() (*ebpf.CollectionSpec, error) { return loadTunnel() }
+
 // LoadPrograms returns the objects of all hooks, by hook.
 func LoadPrograms() (map[Hook]*ebpf.CollectionSpec, error) {
 	specs := map[Hook]*ebpf.CollectionSpec{}

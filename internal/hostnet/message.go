@@ -3,6 +3,7 @@ package hostnet
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -39,12 +40,16 @@ func (t *table) applyLink(m syscall.NetlinkMessage) error {
 	return nil
 }
 
+// bare are the link layers whose packets begin with the IP header: ARPHRD_NONE of
+// tun and wireguard, and what PPP, IP in IP and GRE have.
+var bare = []string{"none", "ppp", "ipip", "tunnel6", "sit", "gre", "gre6"}
+
 func (t *table) addDevice(link netlink.Link) {
 	attrs := link.Attrs()
 	t.devices[attrs.Index] = device{
-		name:     attrs.Name,
-		master:   attrs.MasterIndex,
-		ethernet: attrs.EncapType == "ether",
+		name:   attrs.Name,
+		master: attrs.MasterIndex,
+		known:  attrs.EncapType == "ether" || slices.Contains(bare, attrs.EncapType),
 	}
 }
 

@@ -36,10 +36,10 @@ type selector struct {
 }
 
 // selects: the devices that were named, or else every device that is neither
-// ours nor a part of another one. Either way it has an Ethernet link layer:
-// tunnels without one (tun, wireguard) are left out for now.
+// ours nor a part of another one. Either way it has an Ethernet link layer or,
+// as tun and wireguard, none at all.
 func (s selector) selects(d device) bool {
-	if !d.ethernet || s.own(d.name) {
+	if !d.known || s.own(d.name) {
 		return false
 	}
 	if len(s.only) > 0 {
@@ -50,9 +50,9 @@ func (s selector) selects(d device) bool {
 
 // device is a link of the host's namespace.
 type device struct {
-	name     string
-	master   int // ifindex, 0 without one
-	ethernet bool
+	name   string
+	master int  // ifindex, 0 without one
+	known  bool // its link layer is one that the programs know
 }
 
 // address is an address of a device.
