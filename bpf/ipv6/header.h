@@ -12,6 +12,12 @@ static __always_inline bool is_extension6(__u8 next)
 	       next == IPPROTO_DESTINATION;
 }
 
+/* Whether a header that ends there is one of the packet, and near enough. */
+static __always_inline bool reaches6(const struct packet6 *p, __u32 end)
+{
+	return end <= IPV6_MAX_HEADERS && end <= LINK_LEN + p->length;
+}
+
 /*
  * The end of a header that begins at offset, 0 where the walk has to stop: a
  * routing header that has not been used up leads elsewhere than the address says.
@@ -21,10 +27,12 @@ static __always_inline __u32 extension_end6(struct __sk_buff *skb, struct packet
 	struct ipv6_extension *e;
 	struct ipv6_fragment *fragment;
 	__u8 next = p->key.protocol;
+	__u32 end;
 
 	asm volatile("%0 &= " TRANSPORT_MASK6 : "+r"(offset));
 	if (next == IPPROTO_FRAGMENT) {
-		fragment = bytes(skb, offset, sizeof(*fragment));
+		end = offset + sizeof(*fragment);
+		fragment = reaches6(p, end) ? bytes(skb, offset, sizeof(*fragment)) : NULL;
 		if (!fragment || p->fragment)
 			return 0;
 		p->key.protocol = fragment->next;
@@ -32,13 +40,16 @@ static __always_inline __u32 extension_end6(struct __sk_buff *skb, struct packet
 		/* RFC 6946: one that is all of its packet needs no others. */
 		p->fragment = fragment->offset & bpf_htons(IPV6_FRAGMENT_MASK);
 		p->later = fragment->offset & bpf_htons(IPV6_OFFSET_MASK);
-		return offset + sizeof(*fragment);
+		return end;
 	}
 	e = bytes(skb, offset, sizeof(*e));
 	if (!e || (next == IPPROTO_ROUTING && e->segments_left))
 		return 0;
+	end = offset + (e->length + 1) * 8;
+	if (!reaches6(p, end))
+		return 0;
 	p->key.protocol = e->next;
-	return offset + (e->length + 1) * 8;
+	return end;
 }
 
 /*
@@ -53,7 +64,7 @@ __noinline int skip_extensions6(struct __sk_buff *skb, struct packet6 *p)
 		return 0;
 	for (int i = 0; i < IPV6_MAX_EXTENSIONS && is_extension6(p->key.protocol) && !p->later; i++) {
 		end = extension_end6(skb, p, p->transport);
-		if (!end || end > IPV6_MAX_HEADERS || end > LINK_LEN + p->length)
+		if (!end)
 			return 0;
 		p->transport = end;
 	}
