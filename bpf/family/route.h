@@ -49,7 +49,8 @@ static __always_inline struct bpf_fib_lookup *route(struct __sk_buff *skb, packe
 	}
 	if (code == BPF_FIB_LKUP_RET_SUCCESS || code == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return fib;
-	p->drop = REASON_NO_ROUTE;
+	/* Of IPv6 alone: IPv4's source stays zero. */
+	p->drop = code == BPF_FIB_LKUP_RET_NO_SRC_ADDR ? REASON_NO_SOURCE : REASON_NO_ROUTE;
 	return NULL;
 }
 
