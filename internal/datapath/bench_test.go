@@ -51,7 +51,7 @@ func ways(f *fixture) []way {
 // own account, and as a multiple of the floor, whose packets take turns with
 // those of the way.
 func BenchmarkPrograms(b *testing.B) {
-	f := newFixture(b, loader.Config{Observe: true}) // as the daemon loads them
+	f := newFixture(b, ipv4, loader.Config{Observe: true}) // as the daemon loads them
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	must(b, err)
 	defer stats.Close()

@@ -22,7 +22,7 @@ func TestSumBesideThePacket(t *testing.T) {
 	for name, without := range map[string]loader.Features{"as it is": {}, "by helpers": {KernelContext: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, loader.Config{Without: without})
+			f := newFixture(t, ipv4, loader.Config{Without: without})
 			for what, sent := range map[string]frame{
 				"tcp":  f.a.tcp(40000, remoteAddrPort(443), syn),
 				"udp":  f.a.udp(40000, remoteAddrPort(53)),
@@ -59,14 +59,14 @@ func TestSumBesideThePacket(t *testing.T) {
 
 // TestChecksumsByHelpers covers packets without such a sum on such a kernel.
 func TestChecksumsByHelpers(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{Without: loader.Features{KernelContext: true}})
-	for what, sent := range map[string]frame{
-		"tcp":              client.tcp(40000, hostAddrPort(published), syn),
-		"udp":              client.udp(40000, hostAddrPort(published)),
-		"udp, no checksum": withoutChecksum(client.udp(40001, hostAddrPort(published))),
-	} {
-		verdict, out := f.fromOutside(sent)
-		f.expect(what, verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
-	}
+	withFixtures(t, loader.Config{Without: loader.Features{KernelContext: true}}, func(t *testing.T, f *fixture) {
+		for what, sent := range map[string]frame{
+			"tcp":              f.client.tcp(40000, at(f.host, published), syn),
+			"udp":              f.client.udp(40000, at(f.host, published)),
+			"udp, no checksum": withoutChecksum(f.client.udp(40001, at(f.host, published))),
+		} {
+			verdict, out := f.fromOutside(sent)
+			f.expect(what, verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
+		}
+	})
 }

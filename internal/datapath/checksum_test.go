@@ -28,27 +28,32 @@ func sum16(parts ...[]byte) uint16 {
 	return uint16(sum)
 }
 
-// verifyChecksums computes the checksums of a whole IPv4 frame from scratch.
-// A UDP checksum of zero says that there is none.
+// pseudoHeader is what the checksum of a segment covers beside it (RFC 9293 3.1,
+// RFC 8200 8.1); addresses are those of the IP header.
+func pseudoHeader(addresses []byte, protocol layers.IPProtocol, length int) []byte {
+	return binary.BigEndian.AppendUint32(slices.Concat(addresses, []byte{0, 0, 0, byte(protocol)}), uint32(length))
+}
+
+// verifyChecksums computes the checksums of a whole IP frame from scratch. A
+// UDP checksum of zero says that there is none.
 func verifyChecksums(raw []byte) error {
-	at := transportAt(raw)
-	if len(raw) < at {
-		return errors.New("no room for an IPv4 header")
+	h, ok := readHeaders(raw)
+	if !ok {
+		return errors.New("not an IP packet")
 	}
-	if sum16(raw[14:at]) != 0xffff {
+	if isIPv4(raw) && (len(raw) < h.transport || sum16(raw[ethernet:h.transport]) != 0xffff) {
 		return errors.New("the IPv4 header's checksum is wrong")
 	}
-	end := 14 + int(binary.BigEndian.Uint16(raw[16:]))
-	if end < at || end > len(raw) {
-		return fmt.Errorf("the IPv4 length ends at byte %d of %d", end, len(raw))
+	if h.end < h.transport || h.end > len(raw) {
+		return fmt.Errorf("the IP packet ends at byte %d of %d", h.end, len(raw))
 	}
-	if binary.BigEndian.Uint16(raw[20:])&0x3fff != 0 {
-		return nil // a fragment: its transport checksum covers what is elsewhere
+	if h.fragment {
+		return nil // its transport checksum covers what is elsewhere
 	}
-	segment := raw[at:end]
-	pseudo := slices.Concat(raw[26:34], []byte{0, raw[23]}, binary.BigEndian.AppendUint16(nil, uint16(len(segment))))
-	switch layers.IPProtocol(raw[23]) {
-	case layers.IPProtocolTCP:
+	segment := raw[h.transport:h.end]
+	pseudo := pseudoHeader(h.pseudo, h.protocol, len(segment))
+	switch h.protocol {
+	case layers.IPProtocolTCP, layers.IPProtocolICMPv6:
 	case layers.IPProtocolUDP:
 		if len(segment) >= 8 && binary.BigEndian.Uint16(segment[6:]) == 0 {
 			return nil
@@ -64,18 +69,23 @@ func verifyChecksums(raw []byte) error {
 	return nil
 }
 
-// TestVerifierSeesEveryBit flips each covered bit of good frames.
+// TestVerifierSeesEveryBit flips each covered bit of good frames: of IPv6's own
+// header that is the length and the addresses.
 func TestVerifierSeesEveryBit(t *testing.T) {
-	t.Parallel()
-	to := clientAddrPort(443)
-	for _, f := range []frame{remote.tcp(1, to, syn), remote.udp(1, to), remote.echo(1, to.Addr())} {
-		good := f.bytes()
-		for bit := 18 * 8; bit < len(good)*8; bit++ {
-			bad := slices.Clone(good)
-			bad[bit/8] ^= 1 << (bit % 8)
-			if verifyChecksums(bad) == nil {
-				t.Errorf("%s: bit %d of byte %d is not covered", f.protocol, bit%8, bit/8)
+	bothFamilies(t, func(t *testing.T, c *cast) {
+		to := c.client.at(443)
+		for _, f := range []frame{c.remote.tcp(1, to, syn), c.remote.udp(1, to), c.remote.echo(1, to.Addr())} {
+			good := f.bytes()
+			for bit := 18 * 8; bit < len(good)*8; bit++ {
+				if c == ipv6 && (bit/8 == 20 || bit/8 == 21) {
+					continue
+				}
+				bad := slices.Clone(good)
+				bad[bit/8] ^= 1 << (bit % 8)
+				if verifyChecksums(bad) == nil {
+					t.Errorf("%s: bit %d of byte %d is not covered", f.protocol, bit%8, bit/8)
+				}
 			}
 		}
-	}
+	})
 }

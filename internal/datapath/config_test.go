@@ -8,7 +8,7 @@ import (
 )
 
 // written are the maps that programs write.
-var written = []string{"flows4", "flows6", "nursery4", "nursery6", "fragments4", "snat_cursors", "alias_turns", "socket_origins", "rule_counts", "packet_counts", "drop_counts"}
+var written = []string{"flows4", "flows6", "nursery4", "nursery6", "fragments4", "fragments6", "snat_cursors", "alias_turns", "socket_origins", "rule_counts", "packet_counts", "drop_counts"}
 
 // dump returns the entries of the maps that programs write, as bytes.
 func (f *fixture) dump() map[string][]byte {
@@ -36,43 +36,43 @@ func (f *fixture) dump() map[string][]byte {
 // TestDryRunWritesNothing covers programs that decide, and change the packet,
 // but write no map.
 func TestDryRunWritesNothing(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{DryRun: true})
-	f.masqueradedFlow()
-	before := f.dump()
+	withFixtures(t, loader.Config{DryRun: true}, func(t *testing.T, f *fixture) {
+		f.masqueradedFlow()
+		before := f.dump()
 
-	sent := f.a.tcp(40000, remoteAddrPort(443), syn)
-	verdict, out := f.fromContainer(f.a, sent)
-	f.expect("masquerade", verdict, out, redirect, sent.hop().from(hostAddrPort(61000)))
-	sent = client.tcp(40000, hostAddrPort(published), syn)
-	verdict, out = f.fromOutside(sent)
-	f.expect("published", verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
-	sent = loopback.udp(50000, f.a.at(target))
-	if verdict, _ = f.fromHost(sent); verdict != next {
-		t.Errorf("from loopback: verdict %d", int32(verdict))
-	}
-	if verdict, _ = f.fromOutside(client.udp(1, f.a.at(53))); verdict != shot {
-		t.Errorf("unpublished: verdict %d", int32(verdict))
-	}
-	answer := remote.tcp(443, hostAddrPort(61001), fin|ack)
-	verdict, out = f.fromOutside(answer)
-	f.expect("of a flow", verdict, out, redirect, answer.hop().to(f.a.at(50000)).delivered(f.a))
-	expectEqual(t, "maps", f.dump(), before)
+		sent := f.a.tcp(40000, f.remote.at(443), syn)
+		verdict, out := f.fromContainer(f.a, sent)
+		f.expect("masquerade", verdict, out, redirect, sent.hop().from(at(f.host, 61000)))
+		sent = f.client.tcp(40000, at(f.host, published), syn)
+		verdict, out = f.fromOutside(sent)
+		f.expect("published", verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
+		sent = f.loopback.udp(50000, f.a.at(target))
+		if verdict, _ = f.fromHost(sent); verdict != next {
+			t.Errorf("from loopback: verdict %d", int32(verdict))
+		}
+		if verdict, _ = f.fromOutside(f.client.udp(1, f.a.at(53))); verdict != shot {
+			t.Errorf("unpublished: verdict %d", int32(verdict))
+		}
+		answer := f.remote.tcp(443, at(f.host, 61001), fin|ack)
+		verdict, out = f.fromOutside(answer)
+		f.expect("of a flow", verdict, out, redirect, answer.hop().to(f.a.at(50000)).delivered(f.a))
+		expectEqual(t, "maps", f.dump(), before)
 
-	must(t, f.maps.ClearRule(masqueradeOne))
-	before = f.dump()
-	verdict, out = f.fromOutside(answer)
-	f.expect("of a flow that has ended", verdict, out, next, answer)
-	expectEqual(t, "maps", f.dump(), before)
+		must(t, f.maps.ClearRule(masqueradeOne))
+		before = f.dump()
+		verdict, out = f.fromOutside(answer)
+		f.expect("of a flow that has ended", verdict, out, next, answer)
+		expectEqual(t, "maps", f.dump(), before)
+	})
 }
 
 // masqueradedFlow writes a flow of a's port 50000 to the table by hand.
 func (f *fixture) masqueradedFlow() {
 	f.t.Helper()
-	sent := f.a.tcp(50000, remoteAddrPort(443), ack)
-	for key, half := range masqueraded(f, sent, sent.from(hostAddrPort(61001)), 0) {
+	sent := f.a.tcp(50000, f.remote.at(443), ack)
+	for key, half := range masqueraded(f, sent, sent.from(at(f.host, 61001)), 0) {
 		half.Head.Created = uptime(f.t)
 		half.Head.Seen = half.Head.Created
-		must(f.t, f.loader.Maps()["flows4"].Put(key, half))
+		f.writeHalf("nursery", key, half)
 	}
 }

@@ -1,9 +1,8 @@
 package datapath_test
 
 import (
-	"github.com/google/gopacket/layers"
-
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/datapath/model"
 )
 
 // conversation is one flow of a through masquerade: what a sends, what the
@@ -11,24 +10,21 @@ import (
 type conversation struct {
 	f             *fixture
 	sent, answer  frame
-	forward, back datapath.FlowKey4
+	forward, back model.Key
 }
 
 // converse opens a flow with its first packet.
 func (f *fixture) converse(sent frame) conversation {
 	f.t.Helper()
 	port := f.masqueradePort(sent)
-	answer := sent.from(hostAddrPort(port)).answer(remote, 0)
-	if sent.protocol == layers.IPProtocolICMPv4 {
-		answer = answer.id(port)
-	}
+	answer := sent.masqueraded(f.host, port).answer(f.remote, 0)
 	return conversation{f, sent, answer, keyOf(sent, networkOne), keyOf(answer, datapath.ZoneOutside)}
 }
 
 // converseTCP opens one to port 443.
 func (f *fixture) converseTCP() conversation {
 	f.t.Helper()
-	return f.converse(f.a.tcp(40000, remoteAddrPort(443), syn))
+	return f.converse(f.a.tcp(40000, f.remote.at(443), syn))
 }
 
 // sends is the next packet of a; it returns the verdict and the source port.
@@ -64,7 +60,7 @@ func (c conversation) expectDead(what string) {
 	if verdict := c.receives(ack); verdict != next {
 		c.f.t.Errorf("%s: verdict %d, want the flow dead", what, int32(verdict))
 	}
-	if n := len(c.f.flows()); n != 0 {
+	if n := len(c.f.halves()); n != 0 {
 		c.f.t.Errorf("%s: %d halves are left", what, n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,37 +16,11 @@ import (
 	"github.com/sluice-net/sluice/maps"
 )
 
-// The cast of every single-packet test: a host with one uplink and two
-// networks, endpoints a and b in the first and c in the second.
-var (
-	hostAddr   = netip.MustParseAddr("192.0.2.1")
-	clientAddr = netip.MustParseAddr("192.0.2.9")
-	remoteAddr = netip.MustParseAddr("198.51.100.7")
-	hostMAC    = mustMAC("02:00:00:00:00:01")
-	routerMAC  = mustMAC("02:00:00:00:00:fe")
-
-	subnetOne  = netip.MustParsePrefix("172.17.0.0/16")
-	gatewayOne = netip.MustParseAddr("172.17.0.1")
-	gatewayMAC = mustMAC("02:42:ac:11:00:01")
-	subnetTwo  = netip.MustParsePrefix("172.18.0.0/16")
-	gatewayTwo = netip.MustParseAddr("172.18.0.1")
-)
-
-const (
-	networkOne, networkTwo       = 1, 2
-	masqueradeOne, masqueradeTwo = 1, 2
-	publishTCP, publishUDP       = 3, 4
-	published, target            = 8080, 80
-)
-
-type endpoint struct {
-	station
-	index   uint32
-	network uint16
-	ifindex int
-}
-
+// fixture is the cast's host: devices and addresses in a network namespace, maps
+// and programs. It has what belongs to both families, and looks at it by the
+// cast's.
 type fixture struct {
+	*cast
 	t      testing.TB
 	config loader.Config
 	loader *loader.Loader
@@ -74,15 +49,16 @@ func must(t testing.TB, err error) {
 }
 
 // newFixture gives the calling test a network namespace of its own, and programs
-// and empty maps for as long as it runs. The thread is never unlocked: it ends with the test.
-func newFixture(t testing.TB, config loader.Config) *fixture {
+// and empty maps for as long as it runs. The thread is never unlocked: it ends
+// with the test.
+func newFixture(t testing.TB, c *cast, config loader.Config) *fixture {
 	t.Helper()
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	must(t, err)
 	t.Cleanup(func() { namespace.Close() })
-	f := &fixture{t: t, namespace: namespace}
+	f := &fixture{cast: c, t: t, namespace: namespace}
 	f.devices()
 	f.load(config)
 	f.entries()
@@ -100,12 +76,29 @@ func (f *fixture) enter(t testing.TB) {
 func (f *fixture) devices() {
 	f.uplink = f.veth("uplink0", hostMAC)
 	f.bridge = f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge0", HardwareAddr: gatewayMAC}})
-	f.address("uplink0", netip.PrefixFrom(hostAddr, 24))
-	f.address("bridge0", netip.PrefixFrom(gatewayOne, 16))
-	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: net.ParseIP("192.0.2.254")}))
-	f.a = endpoint{station{mustMAC("02:42:ac:11:00:02"), gatewayMAC, netip.MustParseAddr("172.17.0.2")}, 1, networkOne, f.veth("veth-a", nil)}
-	f.b = endpoint{station{mustMAC("02:42:ac:11:00:03"), gatewayMAC, netip.MustParseAddr("172.17.0.3")}, 2, networkOne, f.veth("veth-b", nil)}
-	f.c = endpoint{station{mustMAC("02:42:ac:12:00:02"), gatewayMAC, netip.MustParseAddr("172.18.0.2")}, 3, networkTwo, f.veth("veth-c", nil)}
+	for _, c := range []*cast{ipv4, ipv6} {
+		f.address("uplink0", netip.PrefixFrom(c.host, c.onLink))
+		f.address("bridge0", netip.PrefixFrom(c.gatewayOne, c.subnetOne.Bits()))
+		must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: c.router.AsSlice()}))
+	}
+	f.a = f.endpoint(0, networkOne, "02:42:ac:11:00:02")
+	f.b = f.endpoint(1, networkOne, "02:42:ac:11:00:03")
+	f.c = f.endpoint(2, networkTwo, "02:42:ac:12:00:02")
+}
+
+// endpoint is one of the cast's, of which it is the nth.
+func (f *fixture) endpoint(n int, network uint16, mac string) endpoint {
+	return endpoint{
+		station: station{mustMAC(mac), gatewayMAC, f.endpoints[n]}, other: f.cast.other().endpoints[n],
+		index: uint32(n + 1), network: network, ifindex: f.veth("veth-"+string(rune('a'+n)), nil),
+	}
+}
+
+// third is one more endpoint of the first network.
+func (f *fixture) third() endpoint {
+	e := f.endpoint(3, networkOne, "02:42:ac:11:00:04")
+	f.set(e, true, false)
+	return e
 }
 
 func (f *fixture) link(l netlink.Link) int {
@@ -124,12 +117,33 @@ func (f *fixture) veth(name string, mac net.HardwareAddr) int {
 	return index
 }
 
+// address gives a device an address that nobody asks about first.
 func (f *fixture) address(device string, prefix netip.Prefix) {
 	l, err := netlink.LinkByName(device)
 	must(f.t, err)
 	addr, err := netlink.ParseAddr(prefix.String())
 	must(f.t, err)
+	if prefix.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+	}
 	must(f.t, netlink.AddrAdd(l, addr))
+	if prefix.Addr().Is6() {
+		f.awaitLocal(prefix.Addr())
+	}
+}
+
+// awaitLocal waits until an address is one of the host's: the kernel leaves that
+// to a worker.
+func (f *fixture) awaitLocal(addr netip.Addr) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		routes, err := netlink.RouteGet(addr.AsSlice())
+		if err == nil && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(end) {
+			f.t.Fatalf("%s is no address of the host: %v", addr, err)
+		}
+	}
 }
 
 func (f *fixture) dropAddress(device string, prefix netip.Prefix) {
@@ -144,12 +158,21 @@ func (f *fixture) dropAddress(device string, prefix netip.Prefix) {
 func (f *fixture) route(prefix string, src netip.Addr) {
 	dst, err := netlink.ParseIPNet(prefix)
 	must(f.t, err)
-	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Dst: dst, Gw: net.ParseIP("192.0.2.254"), Src: src.AsSlice()}))
+	router := castOf(netip.MustParsePrefix(prefix).Addr()).router
+	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Dst: dst, Gw: router.AsSlice(), Src: src.AsSlice()}))
+}
+
+func (f *fixture) blackhole(prefix string) {
+	dst, err := netlink.ParseIPNet(prefix)
+	must(f.t, err)
+	must(f.t, netlink.RouteAdd(&netlink.Route{Dst: dst, Type: unix.RTN_BLACKHOLE}))
 }
 
 func (f *fixture) load(config loader.Config) {
 	lending := f.link(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lend0"}})
-	must(f.t, os.WriteFile("/proc/sys/net/ipv4/conf/lend0/forwarding", []byte("1"), 0))
+	for _, family := range []string{"ipv4", "ipv6"} {
+		must(f.t, os.WriteFile("/proc/sys/net/"+family+"/conf/lend0/forwarding", []byte("1"), 0))
+	}
 	config.FIBIfindex = uint32(lending)
 	config.ConntrackMax, config.ConntrackNewMax = 2048, 2048
 	if config.LocalPorts == [2]uint16{} {
@@ -166,21 +189,48 @@ func (f *fixture) entries() {
 	m := f.maps
 	must(f.t, m.SetRule(masqueradeOne, maps.Rule{Kind: maps.RuleMasquerade, Network: networkOne}))
 	must(f.t, m.SetRule(masqueradeTwo, maps.Rule{Kind: maps.RuleMasquerade, Network: networkTwo}))
-	must(f.t, m.SetNetwork(networkOne, maps.Network{Subnet: subnetOne, Gateway: gatewayOne, MAC: gatewayMAC, Bridge: uint32(f.bridge), Rule: masqueradeOne}))
-	must(f.t, m.SetNetwork(networkTwo, maps.Network{Subnet: subnetTwo, Gateway: gatewayTwo, MAC: gatewayMAC, Rule: masqueradeTwo}))
-	must(f.t, m.SetHostAddrs([]maps.HostAddr{{Addr: hostAddr}, {Addr: gatewayOne, Network: networkOne}, {Addr: gatewayTwo, Network: networkTwo}}))
-	must(f.t, m.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: hostAddr}}))
+	f.networkOne(masqueradeOne)
+	must(f.t, m.SetNetwork(networkTwo, maps.Network{
+		Subnet: ipv4.subnetTwo, Gateway: ipv4.gatewayTwo, Subnet6: ipv6.subnetTwo, Gateway6: ipv6.gatewayTwo,
+		MAC: gatewayMAC, Rule: masqueradeTwo,
+	}))
+	f.hostAddrs()
+	must(f.t, m.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: ipv4.host, IPv6: ipv6.host}}))
 	for _, e := range []endpoint{f.a, f.b, f.c} {
 		f.set(e, true, e.index == f.a.index)
 	}
 	for index, protocol := range map[uint32]uint8{publishTCP: unix.IPPROTO_TCP, publishUDP: unix.IPPROTO_UDP} {
-		f.publish(index, protocol, netip.IPv4Unspecified())
+		f.publish(index, protocol, f.unspecified)
 	}
 }
 
+// networkOne writes the first network with a rule for masquerade, or none.
+func (f *fixture) networkOne(rule uint32) {
+	must(f.t, f.maps.SetNetwork(networkOne, maps.Network{
+		Subnet: ipv4.subnetOne, Gateway: ipv4.gatewayOne, Subnet6: ipv6.subnetOne, Gateway6: ipv6.gatewayOne,
+		MAC: gatewayMAC, Bridge: uint32(f.bridge), Rule: rule,
+	}))
+}
+
+// hostAddrs writes the host's addresses, with more of them on the uplink.
+func (f *fixture) hostAddrs(more ...netip.Addr) {
+	f.t.Helper()
+	var addrs []maps.HostAddr
+	for _, c := range []*cast{ipv4, ipv6} {
+		addrs = append(addrs, maps.HostAddr{Addr: c.host},
+			maps.HostAddr{Addr: c.gatewayOne, Network: networkOne}, maps.HostAddr{Addr: c.gatewayTwo, Network: networkTwo})
+	}
+	for _, addr := range more {
+		addrs = append(addrs, maps.HostAddr{Addr: addr})
+	}
+	must(f.t, f.maps.SetHostAddrs(addrs))
+}
+
 func (f *fixture) set(e endpoint, ready, translated bool) {
+	addrs := map[bool]netip.Addr{e.addr.Is6(): e.addr, e.addr.Is4(): e.other}
 	must(f.t, f.maps.SetEndpoint(e.index, maps.Endpoint{
-		Network: e.network, Addr: e.addr, MAC: e.mac, Ifindex: uint32(e.ifindex), Ready: ready, Translated: translated,
+		Network: e.network, Addr: addrs[false], Addr6: addrs[true], MAC: e.mac, Ifindex: uint32(e.ifindex),
+		Ready: ready, Translated: translated,
 	}))
 }
 
@@ -201,7 +251,7 @@ func TestMain(m *testing.M) {
 
 func TestProgramsLoad(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{})
+	f := newFixture(t, ipv4, loader.Config{})
 	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge, datapath.HookResolver} {
 		info, err := f.loader.Program(hook).Info()
 		must(t, err)

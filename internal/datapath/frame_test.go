@@ -20,17 +20,19 @@ const (
 	ack = 0x10
 )
 
-// frame is a packet that a test builds, copies and changes one field of.
+// frame is a packet that a test builds, copies and changes one field of. Its
+// family is that of its source.
 type frame struct {
 	srcMAC, dstMAC net.HardwareAddr
 	src, dst       netip.Addr
 	protocol       layers.IPProtocol
-	sport, dport   uint16 // an ICMP echo has its identifier in both
-	flags          uint8  // of TCP
-	icmp           uint8  // type of ICMP
-	ttl            uint8
+	sport, dport   uint16      // an ICMP echo has its identifier in both
+	flags          uint8       // of TCP
+	icmp           uint8       // type of ICMP
+	ttl            uint8       // or hop limit
 	options        []byte      // of IPv4, a multiple of four bytes
 	extensions     []extension // of IPv6, before the fragment header
+	id             uint16      // what fragments of one packet share
 	more           bool        // "more fragments"
 	offset         uint16      // of a fragment, in units of eight bytes
 	noChecksum     bool        // of UDP
@@ -46,20 +48,6 @@ type extension struct {
 	kind layers.IPProtocol
 	body []byte
 }
-
-// station sends frames: its own hardware address, that of its next hop and
-// its address.
-type station struct {
-	mac, hop net.HardwareAddr
-	addr     netip.Addr
-}
-
-// The stations outside, and the host's process that speaks from 127.0.0.1.
-var (
-	client   = station{routerMAC, hostMAC, clientAddr}
-	remote   = station{routerMAC, hostMAC, remoteAddr}
-	loopback = station{gatewayMAC, mustMAC("02:42:ac:11:00:02"), netip.MustParseAddr("127.0.0.1")}
-)
 
 func (s station) frame(protocol layers.IPProtocol, port uint16, to netip.AddrPort) frame {
 	return frame{
@@ -80,13 +68,30 @@ func (s station) udp(port uint16, to netip.AddrPort) frame {
 }
 
 func (s station) echo(id uint16, to netip.Addr) frame {
-	f := s.frame(layers.IPProtocolICMPv4, id, netip.AddrPortFrom(to, id))
-	f.icmp = layers.ICMPv4TypeEchoRequest
+	return s.icmp(castOf(s.addr).icmp.echo, id, to)
+}
+
+// message is any message of ICMP: rest is what follows its checksum.
+func (s station) message(to netip.Addr, kind, code byte, rest []byte) frame {
+	f := s.frame(layers.IPProtocol(castOf(to).icmp.protocol), 0, at(to, 0))
+	f.raw = append([]byte{kind, code, 0, 0}, rest...)
+	var pseudo []byte
 	if to.Is6() {
-		f.protocol, f.icmp = layers.IPProtocolICMPv6, layers.ICMPv6TypeEchoRequest
+		pseudo = pseudoHeader(slices.Concat(s.addr.AsSlice(), to.AsSlice()), f.protocol, len(f.raw))
 	}
+	binary.BigEndian.PutUint16(f.raw[2:], ^sum16(pseudo, f.raw))
 	return f
 }
+
+// icmp is an ICMP message of a type, as long as an echo request.
+func (s station) icmp(kind uint8, id uint16, to netip.Addr) frame {
+	f := s.frame(layers.IPProtocol(castOf(s.addr).icmp.protocol), id, at(to, id))
+	f.icmp = kind
+	return f
+}
+
+// isICMP says whether a frame is one of its family's ICMP.
+func (f frame) isICMP() bool { return uint8(f.protocol) == castOf(f.src).icmp.protocol }
 
 // answer is what the receiver of f sends back from the station s. flags are
 // those of TCP.
@@ -96,22 +101,19 @@ func (f frame) answer(s station, flags uint8) frame {
 	f.sport, f.dport = f.dport, f.sport
 	f.flags = flags
 	f.ttl = 64
-	switch f.protocol {
-	case layers.IPProtocolICMPv4:
-		f.icmp = layers.ICMPv4TypeEchoReply
-	case layers.IPProtocolICMPv6:
-		f.icmp = layers.ICMPv6TypeEchoReply
+	if f.isICMP() {
+		f.icmp = castOf(f.src).icmp.reply
 	}
 	return f
 }
 
-// to changes where a frame goes.
+// to changes where a frame goes; an echo keeps its identifier.
 func (f frame) to(dst netip.AddrPort) frame {
 	f.dst, f.dport = dst.Addr(), dst.Port()
 	return f
 }
 
-// from changes where a frame comes from.
+// from changes where a frame comes from. An echo's port is its identifier.
 func (f frame) from(src netip.AddrPort) frame {
 	f.src, f.sport = src.Addr(), src.Port()
 	return f
@@ -129,144 +131,77 @@ func (f frame) delivered(e endpoint) frame {
 	return f
 }
 
-// id changes an echo's identifier.
-func (f frame) id(id uint16) frame {
+// echoID changes an echo's identifier.
+func (f frame) echoID(id uint16) frame {
 	f.sport, f.dport = id, id
 	return f
 }
 
-func (f frame) transport(ip gopacket.NetworkLayer) []gopacket.SerializableLayer {
-	switch {
-	case f.raw != nil:
-		return []gopacket.SerializableLayer{gopacket.Payload(f.raw)}
-	case f.offset > 0:
-		return nil
-	case f.protocol == layers.IPProtocolTCP:
-		tcp := &layers.TCP{
-			SrcPort: layers.TCPPort(f.sport), DstPort: layers.TCPPort(f.dport), Seq: 0x01020304, Ack: 0x0a0b0c0d, Window: 4096,
-			FIN: f.flags&fin != 0, SYN: f.flags&syn != 0, RST: f.flags&rst != 0, PSH: f.flags&psh != 0, ACK: f.flags&ack != 0,
-		}
-		_ = tcp.SetNetworkLayerForChecksum(ip) // fails for other layers than IP's
-		return []gopacket.SerializableLayer{tcp}
-	case f.protocol == layers.IPProtocolUDP:
-		udp := &layers.UDP{SrcPort: layers.UDPPort(f.sport), DstPort: layers.UDPPort(f.dport)}
-		_ = udp.SetNetworkLayerForChecksum(ip)
-		return []gopacket.SerializableLayer{udp}
-	case f.protocol == layers.IPProtocolICMPv4:
-		return []gopacket.SerializableLayer{&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(f.icmp, 0), Id: f.sport, Seq: 7}}
-	case f.protocol == layers.IPProtocolICMPv6:
-		icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(f.icmp, 0)}
-		_ = icmp.SetNetworkLayerForChecksum(ip)
-		return []gopacket.SerializableLayer{icmp, &layers.ICMPv6Echo{Identifier: f.sport, SeqNumber: 7}}
-	}
-	return nil
+// with is a frame after a change.
+func (f frame) with(change func(*frame)) frame {
+	change(&f)
+	return f
 }
 
-// segment is the transport header and what follows it.
-func (f frame) segment(ip gopacket.NetworkLayer) []byte {
-	parts := append(f.transport(ip), gopacket.Payload(f.rest()))
-	raw := serialize(parts...)
-	if f.noChecksum && f.offset == 0 {
-		copy(raw[6:], []byte{0, 0})
-	}
-	return raw
+func withoutChecksum(f frame) frame { return f.with(func(f *frame) { f.noChecksum = true }) }
+func firstFragment(f frame) frame   { return f.with(func(f *frame) { f.more = true }) }
+func laterFragment(f frame) frame   { return f.with(func(f *frame) { f.offset = 8 }) }
+
+func withFlags(f frame, flags uint8) frame { return f.with(func(f *frame) { f.flags = flags }) }
+func withTTL(f frame, ttl uint8) frame     { return f.with(func(f *frame) { f.ttl = ttl }) }
+
+func withPayload(f frame, payload []byte) frame {
+	return f.with(func(f *frame) { f.payload = payload })
 }
 
-func serialize(parts ...gopacket.SerializableLayer) []byte {
-	buffer := gopacket.NewSerializeBuffer()
-	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...)
-	if err != nil {
-		panic(err) // the test built nonsense
-	}
-	return buffer.Bytes()
+func withOptions(f frame, options ...byte) frame {
+	return f.with(func(f *frame) { f.options = options })
 }
 
-// bytes is the frame as it is on the wire, every length and checksum right.
-func (f frame) bytes() []byte {
-	switch {
-	case f.arp != nil:
-		return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x06}, f.arp)
-	case f.src.Is6():
-		return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x86, 0xdd}, f.ipv6(), f.padding)
-	}
-	return slices.Concat(f.dstMAC, f.srcMAC, []byte{0x08, 0x00}, f.ipv4(), f.padding)
+func withExtensions(f frame, extensions ...extension) frame {
+	return f.with(func(f *frame) { f.extensions = extensions })
 }
 
-func (f frame) ipv4() []byte {
-	ip := &layers.IPv4{
-		Version: 4, Id: 0x1234, TTL: f.ttl, Protocol: f.protocol, FragOffset: f.offset,
-		SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice(),
-	}
-	if len(f.options) > 0 {
-		// Room for them: gopacket does not write all that a test may want.
-		ip.Options = []layers.IPv4Option{{OptionType: 130, OptionLength: uint8(len(f.options)), OptionData: f.options[2:]}}
-	}
-	if f.more {
-		ip.Flags = layers.IPv4MoreFragments
-	}
-	raw := serialize(ip, gopacket.Payload(f.segment(ip)))
-	if len(f.options) > 0 {
-		copy(raw[20:], f.options)
-		copy(raw[10:], []byte{0, 0})
-		binary.BigEndian.PutUint16(raw[10:], ^sum16(raw[:20+len(f.options)]))
-	}
-	return raw
+func withProtocol(f frame, protocol layers.IPProtocol) frame {
+	return f.with(func(f *frame) { f.protocol = protocol })
 }
 
-func (f frame) ipv6() []byte {
-	ip := &layers.IPv6{Version: 6, HopLimit: f.ttl, NextHeader: f.protocol, SrcIP: f.src.AsSlice(), DstIP: f.dst.AsSlice()}
-	raw := f.segment(ip)
-	if f.more || f.offset > 0 {
-		header := []byte{uint8(ip.NextHeader), 0, uint8(f.offset >> 5), uint8(f.offset << 3), 0, 0, 0x12, 0x34}
-		if f.more {
-			header[3] |= 1
-		}
-		raw, ip.NextHeader = append(header, raw...), layers.IPProtocolIPv6Fragment
+// withMoreHeaders puts something harmless between a frame's addresses and its
+// transport header: options of IPv4, extension headers of IPv6.
+func withMoreHeaders(f frame) frame {
+	if f.src.Is4() {
+		return withOptions(f, routerAlert...)
 	}
-	for _, e := range slices.Backward(f.extensions) {
-		raw = slices.Concat([]byte{uint8(ip.NextHeader), uint8((len(e.body)+2)/8 - 1)}, e.body, raw)
-		ip.NextHeader = e.kind
-	}
-	return serialize(ip, gopacket.Payload(raw))
+	return withExtensions(f, padOptions(layers.IPProtocolIPv6Destination, 8))
 }
 
-// rest is what follows the transport header.
-func (f frame) rest() []byte {
-	if f.raw != nil {
-		return nil
+// withMostHeaders puts as much there as can be translated.
+func withMostHeaders(f frame) frame {
+	if f.src.Is4() {
+		return withOptions(f, append([]byte{130, 40}, make([]byte, 38)...)...)
 	}
-	return f.payload
-}
-
-// transportAt is where the transport header of an IPv4 frame begins.
-func transportAt(raw []byte) int { return 14 + int(raw[14]&0xf)*4 }
-
-// sourcePort reads a TCP or UDP frame's source port, or an echo's identifier.
-func sourcePort(raw []byte) uint16 {
-	at := transportAt(raw)
-	if layers.IPProtocol(raw[23]) == layers.IPProtocolICMPv4 {
-		at += 4
-	}
-	return uint16(raw[at])<<8 | uint16(raw[at+1])
+	return withExtensions(f, padOptions(layers.IPProtocolIPv6HopByHop, 64), padOptions(layers.IPProtocolIPv6Destination, 136))
 }
 
 func TestFramesAreRight(t *testing.T) {
-	t.Parallel()
-	to := netip.AddrPortFrom(remoteAddr, 443)
-	options := client.udp(1, to)
-	options.options = []byte{148, 4, 0, 0}
-	zero := client.udp(1, to)
-	zero.noChecksum = true
-	for name, f := range map[string]frame{
-		"tcp": client.tcp(1, to, syn), "udp": client.udp(1, to), "echo": client.echo(1, remoteAddr), "options": options, "zero": zero,
-	} {
-		raw := f.bytes()
-		if err := verifyChecksums(raw); err != nil {
-			t.Errorf("%s: %v", name, err)
+	bothFamilies(t, func(t *testing.T, c *cast) {
+		to := c.remote.at(443)
+		for name, f := range map[string]frame{
+			"tcp": c.client.tcp(1, to, syn), "udp": c.client.udp(1, to), "echo": c.client.echo(1, to.Addr()),
+			"more headers": withMoreHeaders(c.client.udp(1, to)), "most headers": withMostHeaders(c.client.tcp(1, to, ack)),
+			"zero": withoutChecksum(c.client.udp(1, to)), "first fragment": firstFragment(c.client.udp(1, to)),
+		} {
+			raw := f.bytes()
+			if err := verifyChecksums(raw); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			packet := gopacket.NewPacket(raw, layers.LayerTypeEthernet, gopacket.Default)
+			if failure := packet.ErrorLayer(); failure != nil {
+				t.Errorf("%s: %v", name, failure.Error())
+			}
+			if at := transportAt(raw); f.protocol == layers.IPProtocolUDP && (raw[at] != 0 || raw[at+1] != 1) {
+				t.Errorf("%s: the transport header is not at %d: %x", name, at, raw)
+			}
 		}
-		packet := gopacket.NewPacket(raw, layers.LayerTypeEthernet, gopacket.Default)
-		if failure := packet.ErrorLayer(); failure != nil {
-			t.Errorf("%s: %v", name, failure.Error())
-		}
-	}
+	})
 }

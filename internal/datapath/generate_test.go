@@ -237,19 +237,6 @@ func (g *generator) complain(h heard) sends {
 	return sends{from: at, frame: from.message(about.src, kind, pick(g, byte(0), 1, 3, 4), rest)}
 }
 
-// message is any message of ICMP.
-func (s station) message(to netip.Addr, kind, code byte, rest []byte) frame {
-	f := s.frame(layers.IPProtocolICMPv4, 0, netip.AddrPortFrom(to, 0))
-	f.raw = append([]byte{kind, code, 0, 0}, rest...)
-	var pseudo []byte
-	if to.Is6() {
-		f.protocol = layers.IPProtocolICMPv6
-		pseudo = append(append(s.addr.AsSlice(), to.AsSlice()...), 0, 0, byte(len(f.raw)>>8), byte(len(f.raw)), 0, 0, 0, byte(f.protocol))
-	}
-	binary.BigEndian.PutUint16(f.raw[2:], ^sum16(pseudo, f.raw))
-	return f
-}
-
 // decode reads the fields of a frame that an answer needs.
 func decode(raw []byte) (f frame, ok bool) {
 	at := 0
@@ -271,7 +258,7 @@ func decode(raw []byte) (f frame, ok bool) {
 		return f, true
 	case layers.IPProtocolICMPv4, layers.IPProtocolICMPv6:
 		f.icmp = raw[at]
-		return f.id(binary.BigEndian.Uint16(raw[at+4:])), true
+		return f.echoID(binary.BigEndian.Uint16(raw[at+4:])), true
 	}
 	return frame{}, false
 }

@@ -1,7 +1,6 @@
 package datapath_test
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/sluice-net/sluice/internal/datapath"
@@ -12,98 +11,93 @@ import (
 // TestHairpin covers containers that use a published port of the host: the
 // client's address stays.
 func TestHairpin(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	for name, test := range map[string]struct {
-		sender endpoint
-		sent   frame
-		rule   uint32
-	}{
-		"own network, tcp":     {f.b, f.b.tcp(40000, hostAddrPort(published), syn), publishTCP},
-		"own network, udp":     {f.b, f.b.udp(40000, hostAddrPort(published)), publishUDP},
-		"own gateway, tcp":     {f.b, f.b.tcp(40001, netip.AddrPortFrom(gatewayOne, published), syn), publishTCP},
-		"another network, tcp": {f.c, f.c.tcp(40000, hostAddrPort(published), syn), publishTCP},
-		"another network, udp": {f.c, f.c.udp(40000, hostAddrPort(published)), publishUDP},
-		"by its own gateway":   {f.c, f.c.tcp(40001, netip.AddrPortFrom(gatewayTwo, published), syn), publishTCP},
-	} {
-		verdict, out := f.fromContainer(test.sender, test.sent)
-		inside := test.sent.hop().to(f.a.at(target)).delivered(f.a)
-		f.expect(name+", request", verdict, out, redirect, inside)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, test := range map[string]struct {
+			sender endpoint
+			sent   frame
+			rule   uint32
+		}{
+			"own network, tcp":     {f.b, f.b.tcp(40000, at(f.host, published), syn), publishTCP},
+			"own network, udp":     {f.b, f.b.udp(40000, at(f.host, published)), publishUDP},
+			"own gateway, tcp":     {f.b, f.b.tcp(40001, at(f.gatewayOne, published), syn), publishTCP},
+			"another network, tcp": {f.c, f.c.tcp(40000, at(f.host, published), syn), publishTCP},
+			"another network, udp": {f.c, f.c.udp(40000, at(f.host, published)), publishUDP},
+			"by its own gateway":   {f.c, f.c.tcp(40001, at(f.gatewayTwo, published), syn), publishTCP},
+		} {
+			verdict, out := f.fromContainer(test.sender, test.sent)
+			inside := test.sent.hop().to(f.a.at(target)).delivered(f.a)
+			f.expect(name+", request", verdict, out, redirect, inside)
 
-		answer := inside.answer(f.a.station, syn|ack)
-		verdict, out = f.fromContainer(f.a, answer)
-		back := answer.hop().from(netip.AddrPortFrom(test.sent.dst, published)).delivered(test.sender)
-		f.expect(name+", answer", verdict, out, redirect, back)
+			answer := inside.answer(f.a.station, syn|ack)
+			verdict, out = f.fromContainer(f.a, answer)
+			back := answer.hop().from(at(test.sent.dst, published)).delivered(test.sender)
+			f.expect(name+", answer", verdict, out, redirect, back)
 
-		flow := f.flow(keyOf(test.sent, test.sender.network))
-		expectEqual(t, name+", forward half", withoutTimes(flow), halfOf(inside, datapath.FlowHead{
-			State: flowReplied, Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer, Hops: 1,
-			BackZone: networkOne, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
-		}))
-		flow = f.flow(keyOf(answer, networkOne))
-		expectEqual(t, name+", reply half", withoutTimes(flow), halfOf(back, datapath.FlowHead{
-			State: flowReplied, Direction: directionReply, Target: targetPeer, BackTarget: targetEndpoint, Hops: 1,
-			BackZone: test.sender.network, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
-		}))
-	}
-}
-
-func withoutTimes(flow datapath.Flow4) datapath.Flow4 {
-	flow.Head.Created, flow.Head.Seen = 0, 0
-	return flow
+			flow := f.half(keyOf(test.sent, test.sender.network))
+			expectEqual(t, name+", forward half", withoutTimes(flow), halfOf(inside, datapath.FlowHead{
+				State: flowReplied, Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer, Hops: 1,
+				BackZone: networkOne, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
+			}))
+			flow = f.half(keyOf(answer, networkOne))
+			expectEqual(t, name+", reply half", withoutTimes(flow), halfOf(back, datapath.FlowHead{
+				State: flowReplied, Direction: directionReply, Target: targetPeer, BackTarget: targetEndpoint, Hops: 1,
+				BackZone: test.sender.network, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
+			}))
+		}
+	})
 }
 
 // TestHairpinToItself covers a container that uses its own published port: it
 // sees its gateway as the client, or it would answer itself directly.
 func TestHairpinToItself(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	for name, sent := range map[string]frame{
-		"tcp":         f.a.tcp(40000, hostAddrPort(published), syn),
-		"udp":         f.a.udp(40000, hostAddrPort(published)),
-		"own gateway": f.a.tcp(40001, netip.AddrPortFrom(gatewayOne, published), syn),
-	} {
-		verdict, out := f.fromContainer(f.a, sent)
-		port := sourcePort(out)
-		inside := sent.hop().from(netip.AddrPortFrom(gatewayOne, port)).to(f.a.at(target)).delivered(f.a)
-		f.expect(name+", request", verdict, out, redirect, inside)
-		if port >= 32768 && port <= 60999 {
-			t.Errorf("%s: the gateway's port %d is in ip_local_port_range", name, port)
-		}
-		answer := inside.answer(f.a.station, syn|ack)
-		verdict, out = f.fromContainer(f.a, answer)
-		back := answer.hop().from(netip.AddrPortFrom(sent.dst, published)).to(f.a.at(sent.sport)).delivered(f.a)
-		f.expect(name+", answer", verdict, out, redirect, back)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, sent := range map[string]frame{
+			"tcp":         f.a.tcp(40000, at(f.host, published), syn),
+			"udp":         f.a.udp(40000, at(f.host, published)),
+			"own gateway": f.a.tcp(40001, at(f.gatewayOne, published), syn),
+		} {
+			verdict, out := f.fromContainer(f.a, sent)
+			port := sourcePort(out)
+			inside := sent.hop().from(at(f.gatewayOne, port)).to(f.a.at(target)).delivered(f.a)
+			f.expect(name+", request", verdict, out, redirect, inside)
+			if port >= 32768 && port <= 60999 {
+				t.Errorf("%s: the gateway's port %d is in ip_local_port_range", name, port)
+			}
+			answer := inside.answer(f.a.station, syn|ack)
+			verdict, out = f.fromContainer(f.a, answer)
+			back := answer.hop().from(at(sent.dst, published)).to(f.a.at(sent.sport)).delivered(f.a)
+			f.expect(name+", answer", verdict, out, redirect, back)
 
-		head := f.flow(keyOf(answer, networkOne)).Head
-		if head.Target != targetPeer || head.Peer != f.a.index || head.Endpoint != f.a.index {
-			t.Errorf("%s: the reply half is %+v", name, head)
+			head := f.half(keyOf(answer, networkOne)).Head
+			if head.Target != targetPeer || head.Peer != f.a.index || head.Endpoint != f.a.index {
+				t.Errorf("%s: the reply half is %+v", name, head)
+			}
 		}
-	}
+	})
 }
 
 // TestHairpinEndsWithItsClient covers the client's endpoint being removed: an
 // endpoint that takes its place must not get the answers.
 func TestHairpinEndsWithItsClient(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	sent := f.b.udp(40000, hostAddrPort(published))
-	_, out := f.fromContainer(f.b, sent)
-	answer := sent.to(f.a.at(target)).answer(f.a.station, 0)
-	f.expect("request", redirect, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
-	must(t, f.maps.ClearEndpoint(f.b.index))
-	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, answer.bytes(), reasons.NoEndpoint)
-	f.expectFlows(map[datapath.FlowKey4]datapath.Flow4{})
-	f.set(f.b, true, false)
-	verdict, out := f.fromContainer(f.a, answer)
-	f.expect("answer to a new endpoint", verdict, out, redirect, answer.delivered(f.b))
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		sent := f.b.udp(40000, at(f.host, published))
+		_, out := f.fromContainer(f.b, sent)
+		answer := sent.to(f.a.at(target)).answer(f.a.station, 0)
+		f.expect("request", redirect, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
+		must(t, f.maps.ClearEndpoint(f.b.index))
+		f.dropsFrom(f.a, answer, reasons.NoEndpoint)
+		f.expectNoFlows()
+		f.set(f.b, true, false)
+		verdict, out := f.fromContainer(f.a, answer)
+		f.expect("answer to a new endpoint", verdict, out, redirect, answer.delivered(f.b))
+	})
 }
 
 // TestHairpinDrops covers hairpins to what is not there yet.
 func TestHairpinDrops(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	context := skb{Ifindex: uint32(f.b.ifindex)}
-	f.set(f.a, false, true)
-	f.expectDrop(datapath.HookContainer, context, f.b.udp(1, hostAddrPort(published)).bytes(), reasons.NotReady)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		context := skb{Ifindex: uint32(f.b.ifindex)}
+		f.set(f.a, false, true)
+		f.expectDrop(datapath.HookContainer, context, f.b.udp(1, at(f.host, published)).bytes(), reasons.NotReady)
+	})
 }

@@ -1,14 +1,17 @@
 package datapath_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/sluice-net/sluice/loader"
 )
@@ -33,10 +36,6 @@ func borrow(t testing.TB, config loader.Config) *loader.Loader {
 		l = openLoader(t, config)
 	}
 	t.Cleanup(func() {
-		if config.Observe { // the ring buffer cannot be emptied from here
-			l.Close()
-			return
-		}
 		for _, m := range l.Maps() {
 			must(t, empty(m))
 		}
@@ -82,7 +81,8 @@ func empty(m *ebpf.Map) error {
 	case ebpf.PerCPUArray:
 		return zero(m, ebpf.MustPossibleCPU())
 	case ebpf.RingBuf:
-		return nil
+		_, err := drain(m)
+		return err
 	}
 	var key, value []byte
 	var keys [][]byte
@@ -95,6 +95,26 @@ func empty(m *ebpf.Map) error {
 		}
 	}
 	return nil
+}
+
+// drain takes what is in a ring buffer.
+func drain(events *ebpf.Map) (records [][]byte, err error) {
+	reader, err := ringbuf.NewReader(events)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	reader.SetDeadline(time.Now())
+	for {
+		record, err := reader.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return records, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, record.RawSample)
+	}
 }
 
 func zero(m *ebpf.Map, copies int) error {

@@ -3,14 +3,10 @@ package datapath_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/reasons"
@@ -20,60 +16,54 @@ import (
 // reports returns the events that are in the ring buffer.
 func (f *fixture) reports() (all []datapath.DropEvent) {
 	f.t.Helper()
-	reader, err := ringbuf.NewReader(f.loader.Maps()["events"])
+	records, err := drain(f.loader.Maps()["events"])
 	must(f.t, err)
-	defer reader.Close()
-	reader.SetDeadline(time.Now())
-	for {
-		record, err := reader.Read()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return all
-		}
-		must(f.t, err)
+	for _, raw := range records {
 		var event datapath.DropEvent
-		must(f.t, binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &event))
+		must(f.t, binary.Read(bytes.NewReader(raw), binary.NativeEndian, &event))
 		all = append(all, event)
 	}
+	return all
 }
 
 // TestReports covers the ring buffer: while somebody watches every drop is in
 // it, and nothing else.
 func TestReports(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{Observe: true})
-	must(t, f.maps.LeaseReports(time.Minute))
-	f.fromOutside(client.tcp(1, hostAddrPort(published), syn))
-	f.fromOutside(client.tcp(1, hostAddrPort(22), syn))
-	long, short := client.udp(1, f.a.at(53)), f.b.udp(1, netip.MustParseAddrPort("172.17.0.9:53"))
-	long.payload = bytes.Repeat([]byte("0123456789"), 20)
-	f.fromOutside(long)
-	f.fromContainer(f.b, short)
+	withFixtures(t, loader.Config{Observe: true}, func(t *testing.T, f *fixture) {
+		must(t, f.maps.LeaseReports(time.Minute))
+		f.fromOutside(f.client.tcp(1, at(f.host, published), syn))
+		f.fromOutside(f.client.tcp(1, at(f.host, 22), syn))
+		long, short := f.client.udp(1, f.a.at(53)), f.b.udp(1, at(f.nobody, 53))
+		long.payload = bytes.Repeat([]byte("0123456789"), 20)
+		f.fromOutside(long)
+		f.fromContainer(f.b, short)
 
-	got := f.reports()
-	want := []struct {
-		sent    frame
-		reason  reasons.Reason
-		hook    datapath.Hook
-		ifindex int
-	}{
-		{long, reasons.Unpublished, datapath.HookUplink, f.uplink},
-		{short, reasons.NoEndpoint, datapath.HookContainer, f.b.ifindex},
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%d events, want %d", len(got), len(want))
-	}
-	for i, want := range want {
-		if age := time.Duration(uptime(t))*time.Second - time.Duration(got[i].Time); age < -time.Second || age > 5*time.Second {
-			t.Errorf("the event's time is %v ago", age)
+		got := f.reports()
+		want := []struct {
+			sent    frame
+			reason  reasons.Reason
+			hook    datapath.Hook
+			ifindex int
+		}{
+			{long, reasons.Unpublished, datapath.HookUplink, f.uplink},
+			{short, reasons.NoEndpoint, datapath.HookContainer, f.b.ifindex},
 		}
-		raw := want.sent.bytes()
-		event := datapath.DropEvent{
-			Time: got[i].Time, Ifindex: uint32(want.ifindex), Length: uint32(len(raw)),
-			Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)),
+		if len(got) != len(want) {
+			t.Fatalf("%d events, want %d", len(got), len(want))
 		}
-		copy(event.Data[:], raw)
-		expectEqual(t, "event", got[i], event)
-	}
+		for i, want := range want {
+			if age := time.Duration(uptime(t))*time.Second - time.Duration(got[i].Time); age < -time.Second || age > 5*time.Second {
+				t.Errorf("the event's time is %v ago", age)
+			}
+			raw := want.sent.bytes()
+			event := datapath.DropEvent{
+				Time: got[i].Time, Ifindex: uint32(want.ifindex), Length: uint32(len(raw)),
+				Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)),
+			}
+			copy(event.Data[:], raw)
+			expectEqual(t, "event", got[i], event)
+		}
+	})
 }
 
 // TestNoReportsUnlessAsked covers programs that nobody watches, that nobody
@@ -85,7 +75,7 @@ func TestNoReportsUnlessAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, loader.Config{Observe: name != "not observing"})
+			f := newFixture(t, ipv4, loader.Config{Observe: name != "not observing"})
 			for _, d := range lease {
 				must(t, f.maps.LeaseReports(d))
 			}
@@ -108,7 +98,7 @@ func (f *fixture) withheld(reason reasons.Reason) uint64 {
 // its own reports.
 func TestAFloodOfDropsIsNotOneOfReports(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{Observe: true})
+	f := newFixture(t, ipv4, loader.Config{Observe: true})
 	must(t, f.maps.LeaseReports(time.Minute))
 	const sent = 20 * datapath.ReportsPerSecond
 	begin := time.Now()
@@ -124,7 +114,7 @@ func TestAFloodOfDropsIsNotOneOfReports(t *testing.T) {
 	expectEqual(t, "withheld", f.withheld(reasons.Unpublished), sent-uint64(got))
 	expectEqual(t, "drops", f.drops()[reasons.Unpublished], uint64(sent))
 
-	f.fromContainer(f.b, f.b.udp(1, netip.MustParseAddrPort("172.17.0.9:53")))
+	f.fromContainer(f.b, f.b.udp(1, at(f.nobody, 53)))
 	if after := f.reports(); len(after) != 1 || after[0].Reason != uint16(reasons.NoEndpoint) {
 		t.Errorf("behind the flood: %+v", after)
 	}
@@ -133,7 +123,7 @@ func TestAFloodOfDropsIsNotOneOfReports(t *testing.T) {
 // TestFullRingIsCounted covers drops for which nobody makes room.
 func TestFullRingIsCounted(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{Observe: true})
+	f := newFixture(t, ipv4, loader.Config{Observe: true})
 	must(t, f.maps.LeaseReports(time.Minute))
 	room := int(f.loader.Maps()["events"].MaxEntries()) / 128 // an event and its header
 	sent := uint64(0)
@@ -168,7 +158,7 @@ func (f *fixture) refill(reason reasons.Reason) {
 // come without a budget, which would be a write.
 func TestDryRunReportsWithoutWriting(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{Observe: true, DryRun: true})
+	f := newFixture(t, ipv4, loader.Config{Observe: true, DryRun: true})
 	must(t, f.maps.LeaseReports(time.Minute))
 	f.fromOutside(client.udp(1, f.a.at(53)))
 	expectEqual(t, "reports", len(f.reports()), 1)

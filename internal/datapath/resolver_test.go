@@ -25,7 +25,7 @@ func (f *fixture) onLoopback(sent frame) (uint32, []byte) {
 // the checksums.
 func TestResolverSwapsPorts(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{})
+	f := newFixture(t, ipv4, loader.Config{})
 	asked, bound := netip.AddrPortFrom(resolverAddr, 53), netip.AddrPortFrom(resolverAddr, datapath.ResolverPort)
 	ownAddress := inSandbox
 	ownAddress.addr = f.a.addr
@@ -49,21 +49,10 @@ func TestResolverSwapsPorts(t *testing.T) {
 	}
 }
 
-func withoutChecksum(f frame) frame { f.noChecksum = true; return f }
-func withOptions(f frame, options ...byte) frame {
-	f.options = options
-	return f
-}
-func firstFragment(f frame) frame { f.more = true; return f }
-func withTTL(f frame, ttl uint8) frame {
-	f.ttl = ttl
-	return f
-}
-
 // TestResolverLeavesTheRest covers what is somebody else's.
 func TestResolverLeavesTheRest(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, loader.Config{})
+	f := newFixture(t, ipv4, loader.Config{})
 	local := netip.MustParseAddr("127.0.0.1")
 	later := inSandbox.udp(40000, netip.AddrPortFrom(resolverAddr, 53))
 	later.offset = 8

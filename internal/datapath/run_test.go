@@ -2,7 +2,6 @@ package datapath_test
 
 import (
 	"bytes"
-	"net/netip"
 	"reflect"
 
 	"github.com/cilium/ebpf"
@@ -49,7 +48,7 @@ func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []by
 		before[count{hook, counted}]++
 	}
 	expectEqual(f.t, "packet counters", f.packets(), before)
-	if isIPv4(raw) && verifyChecksums(raw) == nil {
+	if verifyChecksums(raw) == nil {
 		if err := verifyChecksums(out); err != nil {
 			f.t.Errorf("after the %s program: %v", hook, err)
 		}
@@ -78,10 +77,6 @@ func (f *fixture) execute(hook datapath.Hook, context skb, raw []byte) result {
 		f.t.Fatalf("run the %s program: %v", hook, err)
 	}
 	return result{code, options.DataOut, left}
-}
-
-func isIPv4(raw []byte) bool {
-	return len(raw) >= 34 && raw[12] == 0x08 && raw[13] == 0 && raw[14]>>4 == 4 && raw[14]&0xf >= 5
 }
 
 // fromContainer sends a frame from e, which the container hook sees.
@@ -172,9 +167,20 @@ func (f *fixture) expectDrop(hook datapath.Hook, context skb, raw []byte, reason
 	}
 }
 
-func clientAddrPort(port uint16) netip.AddrPort { return netip.AddrPortFrom(clientAddr, port) }
-func remoteAddrPort(port uint16) netip.AddrPort { return netip.AddrPortFrom(remoteAddr, port) }
-func hostAddrPort(port uint16) netip.AddrPort   { return netip.AddrPortFrom(hostAddr, port) }
+// dropsFrom asserts that a frame of an endpoint is dropped.
+func (f *fixture) dropsFrom(e endpoint, sent frame, reason reasons.Reason) {
+	f.t.Helper()
+	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(e.ifindex)}, sent.bytes(), reason)
+}
 
-// at is a port of the station's address.
-func (s station) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(s.addr, port) }
+// dropsFromOutside asserts that a frame to the uplink is dropped.
+func (f *fixture) dropsFromOutside(sent frame, reason reasons.Reason) {
+	f.t.Helper()
+	f.expectDrop(datapath.HookUplink, skb{Ifindex: uint32(f.uplink)}, sent.bytes(), reason)
+}
+
+// dropsFromHost asserts that a frame of the host is dropped at the bridge.
+func (f *fixture) dropsFromHost(sent frame, reason reasons.Reason) {
+	f.t.Helper()
+	f.expectDrop(datapath.HookBridge, skb{Ifindex: uint32(f.bridge)}, sent.bytes(), reason)
+}

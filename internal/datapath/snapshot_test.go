@@ -32,7 +32,7 @@ func (s savedTable[K, V]) restore(w *world, later uint32) {
 	for key, value := range s.entries {
 		w.write(s.name, key, s.shift(value, later))
 	}
-	for key := range batch[K, V](w, s.name) {
+	for key := range batch[K, V](w.fixture, s.name) {
 		if _, ok := s.entries[key]; !ok {
 			must(w.t, w.loader.Maps()[s.name].Delete(key))
 		}
@@ -57,7 +57,7 @@ func (w *world) tables() []table {
 
 func save[K comparable, V any](w *world, name string, shift func(V, uint32) V) table {
 	w.t.Helper()
-	return savedTable[K, V]{name, batch[K, V](w, name), shift}
+	return savedTable[K, V]{name, batch[K, V](w.fixture, name), shift}
 }
 
 func (w *world) snapshot() snapshot {

@@ -1,6 +1,7 @@
 package datapath_test
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -36,7 +37,6 @@ func (f *fixture) masqueradePorts(n int, to netip.AddrPort) map[uint16]bool {
 }
 
 func TestSourcePortsStayOutOfLocalRange(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		local [2]uint16
 		want  []uint16
@@ -46,101 +46,103 @@ func TestSourcePortsStayOutOfLocalRange(t *testing.T) {
 		{[2]uint16{1026, 65533}, []uint16{1024, 1025, 65534, 65535}},
 		{[2]uint16{1, 65533}, []uint16{65534, 65535}},
 	} {
-		f := newFixture(t, loader.Config{LocalPorts: test.local})
-		want := map[uint16]bool{}
-		for _, port := range test.want {
-			want[port] = true
-		}
-		expectEqual(t, "source ports", f.masqueradePorts(len(test.want), remoteAddrPort(443)), want)
+		t.Run(fmt.Sprint(test.local), func(t *testing.T) {
+			withFixtures(t, loader.Config{LocalPorts: test.local}, func(t *testing.T, f *fixture) {
+				want := map[uint16]bool{}
+				for _, port := range test.want {
+					want[port] = true
+				}
+				expectEqual(t, "source ports", f.masqueradePorts(len(test.want), f.remote.at(443)), want)
 
-		one := f.a.tcp(50000, remoteAddrPort(443), syn)
-		f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, one.bytes(), reasons.MasqueradeExhausted)
-		if n := len(f.flows()); n != 2*len(test.want) {
-			t.Errorf("%d halves of flows, want %d", n, 2*len(test.want))
-		}
-		for _, other := range []frame{
-			f.a.tcp(50000, remoteAddrPort(444), syn), f.a.tcp(50000, clientAddrPort(443), syn), f.a.udp(50000, remoteAddrPort(443)),
-		} {
-			if port := f.masqueradePort(other); !want[port] {
-				t.Errorf("another destination got source port %d", port)
-			}
-		}
+				one := f.a.tcp(50000, f.remote.at(443), syn)
+				f.dropsFrom(f.a, one, reasons.MasqueradeExhausted)
+				if n := len(f.halves()); n != 2*len(test.want) {
+					t.Errorf("%d halves of flows, want %d", n, 2*len(test.want))
+				}
+				for _, other := range []frame{
+					f.a.tcp(50000, f.remote.at(444), syn), f.a.tcp(50000, f.client.at(443), syn), f.a.udp(50000, f.remote.at(443)),
+				} {
+					if port := f.masqueradePort(other); !want[port] {
+						t.Errorf("another destination got source port %d", port)
+					}
+				}
+			})
+		})
 	}
 }
 
 func TestNoPortsAtAll(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1, 65535}})
-	sent := f.a.tcp(40000, remoteAddrPort(443), syn)
-	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, sent.bytes(), reasons.MasqueradeExhausted)
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1, 65535}}, func(t *testing.T, f *fixture) {
+		sent := f.a.tcp(40000, f.remote.at(443), syn)
+		f.dropsFrom(f.a, sent, reasons.MasqueradeExhausted)
+	})
 }
 
 // TestSourcePortsAvoidPublishedPorts covers ports of TCP, which UDP may have.
 func TestSourcePortsAvoidPublishedPorts(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1024, 65531}})
-	must(t, f.maps.SetRule(9, maps.Rule{
-		Kind: maps.RulePublish, Protocol: 6, HostAddr: netip.IPv4Unspecified(), First: 65533, Last: 65534, Target: 1, Endpoint: f.a.index,
-	}))
-	expectEqual(t, "source ports", f.masqueradePorts(2, remoteAddrPort(443)), map[uint16]bool{65532: true, 65535: true})
-	f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)},
-		f.a.tcp(50000, remoteAddrPort(443), syn).bytes(), reasons.MasqueradeExhausted)
-	for port := range uint16(4) {
-		f.masqueradePort(f.a.udp(40000+port, remoteAddrPort(443)))
-	}
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65531}}, func(t *testing.T, f *fixture) {
+		must(t, f.maps.SetRule(9, maps.Rule{
+			Kind: maps.RulePublish, Protocol: 6, HostAddr: f.unspecified, First: 65533, Last: 65534, Target: 1, Endpoint: f.a.index,
+		}))
+		expectEqual(t, "source ports", f.masqueradePorts(2, f.remote.at(443)), map[uint16]bool{65532: true, 65535: true})
+		f.dropsFrom(f.a, f.a.tcp(50000, f.remote.at(443), syn), reasons.MasqueradeExhausted)
+		for port := range uint16(4) {
+			f.masqueradePort(f.a.udp(40000+port, f.remote.at(443)))
+		}
+	})
 }
 
 // TestSourcePortsAvoidSockets covers sockets of the host that were bound
 // explicitly: their traffic and a container's must not meet.
 func TestSourcePortsAvoidSockets(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1024, 65532}})
-	stream, err := net.Listen("tcp4", "0.0.0.0:65533")
-	must(t, err)
-	defer stream.Close()
-	datagram, err := net.ListenPacket("udp4", hostAddr.String()+":65534")
-	must(t, err)
-	defer datagram.Close()
-	tcp := map[uint16]bool{f.masqueradePort(f.a.tcp(1, remoteAddrPort(443), syn)): true}
-	tcp[f.masqueradePort(f.a.tcp(2, remoteAddrPort(443), syn))] = true
-	expectEqual(t, "TCP source ports", tcp, map[uint16]bool{65534: true, 65535: true})
-	udp := map[uint16]bool{f.masqueradePort(f.a.udp(1, remoteAddrPort(443))): true}
-	udp[f.masqueradePort(f.a.udp(2, remoteAddrPort(443)))] = true
-	expectEqual(t, "UDP source ports", udp, map[uint16]bool{65533: true, 65535: true})
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65532}}, func(t *testing.T, f *fixture) {
+		stream, err := net.Listen(f.network("tcp"), at(f.unspecified, 65533).String())
+		must(t, err)
+		defer stream.Close()
+		datagram, err := net.ListenPacket(f.network("udp"), at(f.host, 65534).String())
+		must(t, err)
+		defer datagram.Close()
+		tcp := map[uint16]bool{f.masqueradePort(f.a.tcp(1, f.remote.at(443), syn)): true}
+		tcp[f.masqueradePort(f.a.tcp(2, f.remote.at(443), syn))] = true
+		expectEqual(t, "TCP source ports", tcp, map[uint16]bool{65534: true, 65535: true})
+		udp := map[uint16]bool{f.masqueradePort(f.a.udp(1, f.remote.at(443))): true}
+		udp[f.masqueradePort(f.a.udp(2, f.remote.at(443)))] = true
+		expectEqual(t, "UDP source ports", udp, map[uint16]bool{65533: true, 65535: true})
+	})
 }
 
 // TestRetransmissionsCoverTheRange fills more ports than one packet may probe:
 // a packet that finds none leaves the cursor behind what it has tried.
 func TestRetransmissionsCoverTheRange(t *testing.T) {
-	t.Parallel()
 	const probes, ports = 128, 300
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1024, 65535 - ports}})
-	f.masqueradePorts(ports, remoteAddrPort(443))
-	// The cursor is back at the first port. One of the last becomes free.
-	for key := range f.flows() {
-		if key.Zone == datapath.ZoneOutside && key.Dport == wire16(65535) {
-			f.evict(key)
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65535 - ports}}, func(t *testing.T, f *fixture) {
+		f.masqueradePorts(ports, f.remote.at(443))
+		// The cursor is back at the first port. One of the last becomes free.
+		for key := range f.halves() {
+			if key.Zone == datapath.ZoneOutside && key.Dport == 65535 {
+				f.evict(key)
+			}
 		}
-	}
-	sent := f.a.tcp(50000, remoteAddrPort(443), syn)
-	for range ports / probes {
-		f.expectDrop(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex)}, sent.bytes(), reasons.MasqueradeExhausted)
-	}
-	if port := f.masqueradePort(sent); port != 65535 {
-		t.Errorf("source port %d, want the free one", port)
-	}
+		sent := f.a.tcp(50000, f.remote.at(443), syn)
+		for range ports / probes {
+			f.dropsFrom(f.a, sent, reasons.MasqueradeExhausted)
+		}
+		if port := f.masqueradePort(sent); port != 65535 {
+			t.Errorf("source port %d, want the free one", port)
+		}
+	})
 }
 
 // TestExpiredFlowGivesItsPort covers a holder of a port that has died.
 func TestExpiredFlowGivesItsPort(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1024, 65534}})
-	f.masqueradePort(f.a.tcp(40000, remoteAddrPort(443), syn))
-	f.age(241)
-	if port := f.masqueradePort(f.a.tcp(40001, remoteAddrPort(443), syn)); port != 65535 {
-		t.Errorf("source port %d", port)
-	}
-	if n := len(f.flows()); n != 2 {
-		t.Errorf("%d halves, want those of the new flow alone", n)
-	}
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65534}}, func(t *testing.T, f *fixture) {
+		f.masqueradePort(f.a.tcp(40000, f.remote.at(443), syn))
+		f.age(241)
+		if port := f.masqueradePort(f.a.tcp(40001, f.remote.at(443), syn)); port != 65535 {
+			t.Errorf("source port %d", port)
+		}
+		if n := len(f.halves()); n != 2 {
+			t.Errorf("%d halves, want those of the new flow alone", n)
+		}
+	})
 }

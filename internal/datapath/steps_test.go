@@ -164,7 +164,7 @@ func (s uplinks) do(w *world) error {
 
 func (s evicts) do(w *world) error {
 	w.m.Evict(s.half)
-	w.evictHalf(s.half)
+	w.evict(s.half)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/datapath/model"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -11,10 +12,10 @@ import (
 // themselves.
 func (f *fixture) expectTiers(what string, young, tenured int) {
 	f.t.Helper()
-	if n := len(f.table("nursery4")); n != young {
+	if n := len(f.tier("nursery")); n != young {
 		f.t.Errorf("%s: %d halves in the nursery, want %d", what, n, young)
 	}
-	table := f.table("flows4")
+	table := f.tier("flows")
 	if len(table) != tenured {
 		f.t.Errorf("%s: %d halves are tenured, want %d", what, len(table), tenured)
 	}
@@ -28,126 +29,126 @@ func (f *fixture) expectTiers(what string, young, tenured int) {
 // older makes every half look as if its flow had begun, and been seen, so long ago.
 func (f *fixture) older(seconds uint32) {
 	f.t.Helper()
-	f.editFlows(func(flow *datapath.Flow4) {
-		flow.Head.Created -= seconds
-		flow.Head.Seen -= seconds
+	f.editHeads(func(head *datapath.FlowHead) {
+		head.Created -= seconds
+		head.Seen -= seconds
 	})
 }
 
 // TestFlowsProveThemselves covers when a flow leaves the nursery: answered,
 // taken up again, and after its first second; and that either half does it.
 func TestFlowsProveThemselves(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	for name, first := range map[string]frame{
-		"tcp": f.a.tcp(40000, remoteAddrPort(443), syn), "udp": f.a.udp(40000, remoteAddrPort(53)), "echo": f.a.echo(7, remoteAddr),
-	} {
-		c := f.converse(first)
-		only := func(what string, young, tenured int) {
-			t.Helper()
-			for _, key := range []datapath.FlowKey4{c.forward, c.back} {
-				_, isYoung := f.table("nursery4")[key]
-				_, isTenured := f.table("flows4")[key]
-				if isYoung != (young > 0) || isTenured != (tenured > 0) {
-					t.Errorf("%s, %s: young %v, tenured %v", name, what, isYoung, isTenured)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, first := range map[string]frame{
+			"tcp": f.a.tcp(40000, f.remote.at(443), syn), "udp": f.a.udp(40000, f.remote.at(53)), "echo": f.a.echo(7, f.remote.addr),
+		} {
+			c := f.converse(first)
+			only := func(what string, young, tenured int) {
+				t.Helper()
+				for _, key := range []model.Key{c.forward, c.back} {
+					_, isYoung := f.tier("nursery")[key]
+					_, isTenured := f.tier("flows")[key]
+					if isYoung != (young > 0) || isTenured != (tenured > 0) {
+						t.Errorf("%s, %s: young %v, tenured %v", name, what, isYoung, isTenured)
+					}
 				}
 			}
+			f.older(10)
+			c.sends(ack)
+			only("asked twice", 2, 0)
+			f.older(10)
+			c.receives(syn | ack)
+			only("answered", 2, 0)
+			f.older(10)
+			c.receives(ack)
+			only("answered twice", 2, 0)
+			c.sends(ack)
+			only("taken up again", 0, 2)
+			c.expectAlive(name)
+			f.older(1)
+			c.sends(ack)
+			only("later", 0, 2)
 		}
-		f.older(10)
-		c.sends(ack)
-		only("asked twice", 2, 0)
-		f.older(10)
-		c.receives(syn | ack)
-		only("answered", 2, 0)
-		f.older(10)
-		c.receives(ack)
-		only("answered twice", 2, 0)
-		c.sends(ack)
-		only("taken up again", 0, 2)
-		c.expectAlive(name)
-		f.older(1)
-		c.sends(ack)
-		only("later", 0, 2)
-	}
+	})
 }
 
 // TestNothingMovesInItsFirstSecond covers a connection that is short: to move
 // it would be work for nothing.
 func TestNothingMovesInItsFirstSecond(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	c := f.converseTCP()
-	c.receives(syn | ack)
-	c.sends(ack)
-	f.editFlows(func(flow *datapath.Flow4) { flow.Head.Created = uptime(t) })
-	c.sends(ack)
-	f.expectTiers("young", 2, 0)
-	f.older(2)
-	c.receives(ack)
-	f.expectTiers("older, by the other half", 0, 2)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		c.sends(ack)
+		f.editHeads(func(head *datapath.FlowHead) { head.Created = uptime(t) })
+		c.sends(ack)
+		f.expectTiers("young", 2, 0)
+		f.older(2)
+		c.receives(ack)
+		f.expectTiers("older, by the other half", 0, 2)
+	})
 }
 
 // TestFloodLeavesProvedFlows covers a full nursery: flows that have proved
 // themselves stay, and new ones find room.
 func TestFloodLeavesProvedFlows(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	c := f.converseTCP()
-	c.receives(syn | ack)
-	f.older(10)
-	c.sends(ack)
-	f.expectTiers("before", 0, 2)
-	context := skb{Ifindex: uint32(f.a.ifindex)}
-	for i := range uint16(6000) { // two halves each, in a nursery of 4096
-		sent := f.a.udp(10000+i, remoteAddrPort(53))
-		if verdict, _ := f.run(datapath.HookContainer, context, sent.bytes()); verdict != redirect {
-			t.Fatalf("flow %d: verdict %d, drops %v", i, int32(verdict), f.drops())
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		f.older(10)
+		c.sends(ack)
+		f.expectTiers("before", 0, 2)
+		context := skb{Ifindex: uint32(f.a.ifindex)}
+		for i := range uint16(6000) { // two halves each, in a nursery of 4096
+			sent := f.a.udp(10000+i, f.remote.at(53))
+			if verdict, _ := f.run(datapath.HookContainer, context, sent.bytes()); verdict != redirect {
+				t.Fatalf("flow %d: verdict %d, drops %v", i, int32(verdict), f.drops())
+			}
 		}
-	}
-	c.expectAlive("after the flood")
-	if n := len(f.table("flows4")); n != 2 {
-		t.Errorf("%d halves are tenured", n)
-	}
+		c.expectAlive("after the flood")
+		if n := len(f.tier("flows")); n != 2 {
+			t.Errorf("%d halves are tenured", n)
+		}
+	})
 }
 
 // TestTenuredFlowKeepsItsPort covers a claim that only the tenured table can
 // refuse: two tables are not inserted into in one step.
 func TestTenuredFlowKeepsItsPort(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{LocalPorts: [2]uint16{1024, 65533}})
-	c := f.converseTCP()
-	c.receives(syn | ack)
-	f.older(10)
-	c.sends(ack)
-	ports := map[uint16]bool{}
-	_, held := c.sends(ack)
-	ports[held] = true
-	ports[f.masqueradePort(f.a.tcp(40001, remoteAddrPort(443), syn))] = true
-	expectEqual(t, "source ports", ports, map[uint16]bool{65534: true, 65535: true})
-	f.expectTiers("both", 2, 2)
-	c.expectAlive("the holder")
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65533}}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		f.older(10)
+		c.sends(ack)
+		ports := map[uint16]bool{}
+		_, held := c.sends(ack)
+		ports[held] = true
+		ports[f.masqueradePort(f.a.tcp(40001, f.remote.at(443), syn))] = true
+		expectEqual(t, "source ports", ports, map[uint16]bool{65534: true, 65535: true})
+		f.expectTiers("both", 2, 2)
+		c.expectAlive("the holder")
+	})
 }
 
 // TestTenuredHalfComesBack covers a half that the tenured table has evicted,
 // and one that stayed in the nursery.
 func TestTenuredHalfComesBack(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, loader.Config{})
-	c := f.converseTCP()
-	c.receives(syn | ack)
-	f.older(10)
-	c.sends(ack)
-	f.evict(c.back)
-	f.older(2)
-	c.sends(ack)
-	f.expectTiers("evicted", 0, 2)
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		f.older(10)
+		c.sends(ack)
+		f.evict(c.back)
+		f.older(2)
+		c.sends(ack)
+		f.expectTiers("evicted", 0, 2)
 
-	half := f.table("flows4")[c.forward]
-	half.Head.State &^= flowTenured
-	f.evict(c.forward)
-	must(t, f.loader.Maps()["nursery4"].Put(c.forward, half))
-	f.older(2)
-	c.sends(ack)
-	f.expectTiers("left behind", 0, 2)
-	c.expectAlive("after both")
+		half := f.tier("flows")[c.forward]
+		half.Head.State &^= flowTenured
+		f.evict(c.forward)
+		f.writeHalf("nursery", c.forward, half)
+		f.older(2)
+		c.sends(ack)
+		f.expectTiers("left behind", 0, 2)
+		c.expectAlive("after both")
+	})
 }

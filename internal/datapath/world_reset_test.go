@@ -137,7 +137,7 @@ func (w *world) emptyTables() {
 		w.write("rule_counts", index, make([]datapath.RuleCounters, ebpf.MustPossibleCPU()))
 	}
 	for key := range w.halves() {
-		w.evictHalf(key)
+		w.evict(key)
 	}
 	for _, table := range []string{"fragments4", "fragments6"} {
 		must(w.t, empty(w.loader.Maps()[table]))

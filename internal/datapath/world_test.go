@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -55,38 +54,23 @@ type heard struct {
 }
 
 func newWorld(t testing.TB, config loader.Config) *world {
-	f := newFixture(t, config)
+	f := newFixture(t, ipv4, config)
 	w := &world{fixture: f, sockets: map[model.Socket]func() error{}, side: f.veth("side0", nil)}
 	w.places = map[string]endpoint{
 		"a": f.a, "b": f.b, "c": f.c,
-		"d": {station{mustMAC("02:42:ac:11:00:04"), gatewayMAC, netip.MustParseAddr("172.17.0.4")}, 4, networkOne, f.veth("veth-d", nil)},
-		"i": {station{mustMAC("02:42:ac:13:00:02"), gatewayMAC, netip.MustParseAddr("172.19.0.2")}, 5, networkThree, f.veth("veth-i", nil)},
+		"d": f.endpoint(3, networkOne, "02:42:ac:11:00:04"),
+		"i": {
+			station: station{mustMAC("02:42:ac:13:00:02"), gatewayMAC, netip.MustParseAddr("172.19.0.2")},
+			index:   5, network: networkThree, ifindex: f.veth("veth-i", nil),
+		},
 	}
-	f.address("uplink0", netip.PrefixFrom(secondHostAddr, 24))
-	f.sixAddresses()
+	for _, c := range []*cast{ipv4, ipv6} {
+		f.address("uplink0", netip.PrefixFrom(c.secondHost, c.onLink))
+	}
 	w.routes(func(p netip.Prefix) netip.Prefix { return p }, func(a netip.Addr) netip.Addr { return a })
 	w.routes(sixPrefix, six)
 	t.Cleanup(w.closeSockets)
 	return w
-}
-
-// sixAddresses gives the host the twins of its addresses.
-func (f *fixture) sixAddresses() {
-	f.t.Helper()
-	must(f.t, os.WriteFile("/proc/sys/net/ipv6/conf/lend0/forwarding", []byte("1"), 0))
-	for _, add := range []struct {
-		device int
-		prefix netip.Prefix
-	}{
-		{f.uplink, netip.PrefixFrom(hostAddr, 24)}, {f.uplink, netip.PrefixFrom(secondHostAddr, 24)}, {f.bridge, netip.PrefixFrom(gatewayOne, 16)},
-	} {
-		address := &net.IPNet{IP: six(add.prefix.Addr()).AsSlice(), Mask: net.CIDRMask(sixPrefix(add.prefix).Bits(), 128)}
-		link, err := netlink.LinkByIndex(add.device)
-		must(f.t, err)
-		must(f.t, netlink.AddrAdd(link, &netlink.Addr{IPNet: address, Flags: unix.IFA_F_NODAD}))
-	}
-	router := six(netip.MustParseAddr("192.0.2.254"))
-	must(f.t, netlink.RouteAdd(&netlink.Route{LinkIndex: f.uplink, Gw: router.AsSlice()}))
 }
 
 // routes makes those of the world, in a family.
