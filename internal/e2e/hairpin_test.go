@@ -3,8 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-
-	"github.com/sluice-net/sluice/internal/lab"
 )
 
 // TestHairpin covers containers that reach each other, or themselves, by the
@@ -13,9 +11,9 @@ import (
 // address, a container itself that of its gateway.
 func TestHairpin(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		l := lab.New(t)
+		l := f.lab(t)
 		l.Host.Address("eth0", f.second+f.prefix)
-		l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+		f.network(l, "custombridge")
 		runServer(l, "tcp00", "tcp-echo", ":80", "-p", "8080:80")
 		runServer(l, "udp00", "udp-echo", ":53", "-p", "5353:53/udp")
 		l.OK("run", "-d", "--name=beside")
@@ -35,7 +33,7 @@ func TestHairpin(t *testing.T) {
 				case "elsewhere":
 					return f.inOther
 				}
-				return addressOf(l, client, "bridge")
+				return f.addressOf(l, client, "bridge")
 			}
 			for _, addr := range addrs {
 				if got := hostPart(t, greetingInside(l, client, port(addr, "8080"))); got != seen("tcp00") {

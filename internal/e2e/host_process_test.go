@@ -13,17 +13,17 @@ import (
 // (8082, 5355), which is on lo.
 func hostProcessLab(t *testing.T, f family) *lab.Lab {
 	t.Helper()
-	l := lab.New(t)
-	l.Host.Address("lo", f.second+"/32")
-	l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+	l := f.lab(t)
+	l.Host.Address("lo", whole(f.second))
+	f.network(l, "custombridge")
 	l.Host.Eventually("a port can be published on the second address", func() error {
-		r := l.Sluice("run", "-d", "--name=tcp00", "-p", "8080:80", "-p", f.loopback+":8081:80", "-p", f.second+":8082:80", "--", selfPath, "tcp-echo", ":80")
+		r := l.Sluice("run", "-d", "--name=tcp00", "-p", "8080:80", "-p", port(f.loopback, "8081:80"), "-p", port(f.second, "8082:80"), "--", selfPath, "tcp-echo", ":80")
 		if r.Code != 0 {
 			return fmt.Errorf("%s", r.Stderr)
 		}
 		return nil
 	})
-	runServer(l, "udp00", "udp-echo", ":53", "-p", "5353:53/udp", "-p", f.loopback+":5354:53/udp", "-p", f.second+":5355:53/udp")
+	runServer(l, "udp00", "udp-echo", ":53", "-p", "5353:53/udp", "-p", port(f.loopback, "5354:53/udp"), "-p", port(f.second, "5355:53/udp"))
 	runServer(l, "m0", "member", ":80", "--network=custombridge", "--network-alias=rr")
 	greeting(l.Client, port(f.host, "8080"))
 	datagram(l.Client, port(f.host, "5353"), "up?")
@@ -41,8 +41,8 @@ func TestHostProcesses(t *testing.T) {
 		if f.loopback == "127.0.0.1" {
 			everywhere = append(everywhere, "127.9.8.7")
 		}
-		tcp := []string{port(f.loopback, "8081"), port(f.second, "8082"), port(f.inOther, "80"), port(vip(l, "rr"), "80")}
-		udp := []string{port(f.loopback, "5354"), port(f.second, "5355"), port(f.inOther, "80"), port(vip(l, "rr"), "80")}
+		tcp := []string{port(f.loopback, "8081"), port(f.second, "8082"), port(f.inOther, "80"), port(f.vip(l, "rr"), "80")}
+		udp := []string{port(f.loopback, "5354"), port(f.second, "5355"), port(f.inOther, "80"), port(f.vip(l, "rr"), "80")}
 		for _, addr := range everywhere {
 			tcp, udp = append(tcp, port(addr, "8080")), append(udp, port(addr, "5353"))
 		}

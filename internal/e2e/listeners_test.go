@@ -69,7 +69,12 @@ func binding(network string, on func(family) string) func(family, string) (io.Cl
 // bound binds a socket to the host's address and does no more.
 func bound(kind int, shared bool) func(family, string) (io.Closer, error) {
 	return func(f family, number string) (io.Closer, error) {
-		fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+		addr := netip.MustParseAddr(f.host)
+		domain := unix.AF_INET
+		if addr.Is6() {
+			domain = unix.AF_INET6
+		}
+		fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +84,7 @@ func bound(kind int, shared bool) func(family, string) (io.Closer, error) {
 		}
 		n, _ := strconv.Atoi(number)
 		if err == nil {
-			err = unix.Bind(fd, &unix.SockaddrInet4{Port: n, Addr: netip.MustParseAddr(f.host).As4()})
+			err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(addr, uint16(n))))
 		}
 		if err == nil && shared && kind == unix.SOCK_STREAM {
 			err = unix.Listen(fd, 1)
@@ -90,6 +95,13 @@ func bound(kind int, shared bool) func(family, string) (io.Closer, error) {
 		}
 		return file, nil
 	}
+}
+
+func sockaddr(to netip.AddrPort) unix.Sockaddr {
+	if to.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 }
 
 // openSocket opens the socket kind NUMBER on PORT, for the family NUMBER.
@@ -114,7 +126,7 @@ func TestListenersAndPublishedPorts(t *testing.T) {
 	for i, f := range families {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			l := lab.New(t)
+			l := f.lab(t)
 			l.OK("run", "-d", "--name=net00")
 			for k, kind := range socketKinds {
 				t.Run(kind.name+", "+kind.protocol, func(t *testing.T) {
@@ -136,7 +148,7 @@ func expectOneHolder(t *testing.T, l *lab.Lab, of, kind int, addr, number string
 	f, k := families[of], socketKinds[kind]
 	spec := number + ":80/" + k.protocol
 	if addr != "" {
-		spec = addr + ":" + spec
+		spec = port(addr, spec)
 	}
 	var socket io.Closer
 	l.Host.Must(func() (err error) {

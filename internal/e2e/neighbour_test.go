@@ -98,7 +98,7 @@ func TestNeighbourCannotForge(t *testing.T) {
 // ours that is the host's business.
 func openHost(l *lab.Lab, device string) {
 	l.Helper()
-	setSysctls(l.Host, "ipv4/ip_forward=1", "ipv4/conf/all/accept_source_route=1",
+	setSysctls(l.Host, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv4/conf/all/accept_source_route=1",
 		"ipv4/conf/"+device+"/accept_source_route=1", "ipv4/conf/"+device+"/route_localnet=1")
 	l.Host.Eventually("our bridge does not forward", func() error {
 		var value []byte
@@ -126,12 +126,12 @@ func expectNoMark(t testing.TB, who string, frames [][]byte) {
 // is no uplink, as to a VPN, and everything else it has.
 func TestForwardingHostOpensNothing(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		l := lab.New(t, "--uplink=eth0")
+		l := f.lab(t, "--uplink=eth0")
 		runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
 		lab.Veth(l.Host, "vpn0", l.Client, "vpn0")
-		l.Host.Address("vpn0", "203.0.113.1/24")
-		l.Client.Address("vpn0", "203.0.113.2/24")
-		l.Client.Route("172.16.0.0/12", "203.0.113.1")
+		l.Host.Address("vpn0", f.vpn+f.prefix)
+		l.Client.Address("vpn0", f.vpnPeer+f.prefix)
+		l.Client.Route(f.inside, f.vpn)
 		openHost(l, "vpn0")
 		greeting(l.Client, port(f.host, "8080"))
 		greeting(l.Host, port(f.first, "80"))

@@ -83,8 +83,8 @@ func lasting(t testing.TB, n *lab.Namespace, name string, args ...string) <-chan
 func TestTCPLearnsOfRemoval(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		l := removalLab(t, f)
-		only := port(vip(l, "rr"), "80")
-		shared := port(vip(l, "rest"), "80")
+		only := port(f.vip(l, "rr"), "80")
+		shared := port(f.vip(l, "rest"), "80")
 		ends := map[string]<-chan string{
 			"the client":                  lastingOn(t, l.Client, port(f.host, "8080")),
 			"the host, by loopback":       lastingOn(t, l.Host, port(f.loopback, "8080")),
@@ -146,8 +146,8 @@ func TestTCPLearnsOfUnpublish(t *testing.T) {
 // that are clients: one beside it, one in another network.
 func removalLab(t *testing.T, f family) *lab.Lab {
 	t.Helper()
-	l := lab.New(t)
-	l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+	l := f.lab(t)
+	f.network(l, "custombridge")
 	runServer(l, "gone", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr", "--network-alias=rest", "-p", "8080:80", "-p", "8081:80")
 	l.OK("run", "-d", "--name=beside", "--network=custombridge")
 	l.OK("run", "-d", "--name=elsewhere")
