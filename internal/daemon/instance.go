@@ -161,6 +161,10 @@ func (i *instance) openEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
+	i.onClose(i.engine.Close) // before the store, and after the containers
+	if err := i.engine.RemoveStrayDevices(); err != nil {
+		i.log.Error("not every device that was left over could be removed", "error", err)
+	}
 	if err := i.openNames(); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (b badInput) expect(t *testing.T, l *lab.Lab) {
 	if r.Stdout != "" {
 		t.Errorf("sluice %s: printed %q", b.args, r.Stdout)
 	}
-	l.Host.Eventually("sluice "+b.args+" leaves everything as it was", func() error { // a shim that failed is still ending
+	l.Host.Eventually("sluice "+b.args+" leaves everything as it was", func() error { // a shim that failed is still ending, devices are being deleted
 		if after := footprint(l); fmt.Sprint(after) != fmt.Sprint(before) {
 			return fmt.Errorf("\nbefore %v\nafter  %v", before, after)
 		}

@@ -34,6 +34,22 @@ func footprint(l *lab.Lab) map[string]int {
 	return counts
 }
 
+// expectFootprint asserts that an instance has what it had: devices are deleted
+// a moment after the verbs have answered. Flows that nobody uses any more end
+// by themselves.
+func expectFootprint(l *lab.Lab, before map[string]int) {
+	l.Helper()
+	l.Host.Eventually("nothing is left", func() error {
+		after := footprint(l)
+		after["entries of flows4"] = before["entries of flows4"]
+		after["entries of nursery4"] = before["entries of nursery4"]
+		if fmt.Sprint(after) != fmt.Sprint(before) {
+			return fmt.Errorf("\nbefore %v\nafter  %v", before, after)
+		}
+		return nil
+	})
+}
+
 // descriptors is how many the daemon has open once every client has gone.
 func descriptors(l *lab.Lab) int {
 	l.Helper()

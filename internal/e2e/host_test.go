@@ -112,6 +112,7 @@ func TestRunRmLeavesNothing(t *testing.T) {
 	const workers, each = 4, 50
 	l := lab.New(t)
 	l.OK("run", "--rm", "-p", "8080:80", "true") // what is made once and kept
+	expectInvariants(l)                          // its device is deleted
 	before := footprint(l)
 	var group sync.WaitGroup
 	for worker := range workers {
@@ -126,12 +127,7 @@ func TestRunRmLeavesNothing(t *testing.T) {
 		})
 	}
 	group.Wait()
-	after := footprint(l)
-	for what, n := range before {
-		if after[what] != n {
-			t.Errorf("%s: %d before, %d after", what, n, after[what])
-		}
-	}
+	expectFootprint(l, before)
 	l.OK("run", "-d", "--name=next")
 	if got := addressOf(l, "next", "bridge"); got != "172.17.0.2" {
 		t.Errorf("the next container has %s, so an address is lost", got)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -197,16 +196,4 @@ func TestRow11OtherModes(t *testing.T) {
 	}
 	l.OK("kill", "host")
 	expectLine(t, "host", l.Sluice("run", "--net=container:host", "true"), 125, "non running container")
-}
-
-// expectFootprint asserts that an instance has what it had. Flows that nobody
-// uses any more end by themselves.
-func expectFootprint(l *lab.Lab, before map[string]int) {
-	l.Helper()
-	after := footprint(l)
-	after["entries of flows4"] = before["entries of flows4"]
-	after["entries of nursery4"] = before["entries of nursery4"]
-	if fmt.Sprint(after) != fmt.Sprint(before) {
-		l.Errorf("something is left:\nbefore %v\nafter  %v", before, after)
-	}
 }

@@ -27,6 +27,7 @@ type EndpointRequest struct {
 // CreateEndpoint attaches a sandbox to a network and publishes its ports. When
 // it fails it leaves nothing.
 func (e *Engine) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpoint, error) {
+	e.graveyard.disturb()
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	n, ep, err := e.intendEndpoint(req)
@@ -88,6 +89,7 @@ func (e *Engine) validateSandbox(req EndpointRequest) error {
 	if !netdev.NamespaceExists(req.Sandbox) {
 		return apierr.BadParameter("sandbox %s of %s: not a network namespace", req.Sandbox, req.Owner)
 	}
+	e.graveyard.settleIn(req.Sandbox)
 	for other := range e.registry.endpointSeq() {
 		if other.Sandbox == req.Sandbox && other.Device == req.Device {
 			return apierr.Conflict("%s is connected already: its sandbox has a device %s", req.Owner, req.Device)
@@ -127,6 +129,7 @@ func (e *Engine) RenameEndpoint(id, owner string, names []string) error {
 // DeleteEndpoint takes an endpoint away and gives its addresses back. It is no
 // error when there is none.
 func (e *Engine) DeleteEndpoint(_ context.Context, id string) error {
+	e.graveyard.disturb()
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	ep, err := e.registry.findEndpoint(id)

@@ -17,6 +17,10 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 		do:   func() error { return e.registry.addEndpoint(ep, n) },
 		undo: func() error { return e.registry.removeEndpoint(ep.ID) },
 	}}
+	p = append(p, step{
+		name: "network",
+		do:   func() error { return e.ensureAttached(n) },
+	})
 	p = append(p, e.endpointKernelPlan(n, ep, &ifindex, false)...)
 	p = append(p, step{
 		name: "sockets",
@@ -48,7 +52,7 @@ func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliv
 			*ifindex, err = e.ensureVeth(n, *ep)
 			return err
 		},
-		undo: func() error { return e.removeVeth(n, *ep) },
+		undo: func() error { e.removeVeth(n, *ep); return nil },
 	}, {
 		name: "endpoint",
 		do:   func() error { return e.writeEndpoint(n, *ep, *ifindex, deliver) },
@@ -56,7 +60,7 @@ func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliv
 	}, {
 		name: "programs",
 		do:   func() error { return e.datapath.AttachContainer(ep.HostDevice, *ifindex) },
-		undo: func() error { return e.datapath.DetachContainer(ep.HostDevice) },
+		undo: func() error { return detachAdopted(ep.Owned, ep.HostDevice, e.datapath.DetachContainer) },
 	}}
 	for _, port := range ep.Ports {
 		p = append(p, e.ruleStep(ep.Index, port))
@@ -98,11 +102,10 @@ func (e *Engine) announce(n Network, ep Endpoint) {
 	}
 }
 
-func (e *Engine) removeVeth(n Network, ep Endpoint) error {
-	if !ep.Owned {
-		return nil
+func (e *Engine) removeVeth(n Network, ep Endpoint) {
+	if ep.Owned {
+		e.buryVeth(n, ep)
 	}
-	return e.devices.DeleteVeth(ep.HostDevice, n.Bridge, ep.Addresses()...)
 }
 
 // writeEndpoint tells the datapath of an endpoint.

@@ -38,11 +38,12 @@ func TestCreateAndDeleteEndpoint(t *testing.T) {
 	for range 2 {
 		must(t, f.DeleteEndpoint(context.Background(), ep.ID))
 	}
+	f.Settle()
 	want = []string{
 		"ClearRule 3",
 		"ClearRule 2",
-		"detach container " + ep.HostDevice,
 		"ClearEndpoint 1",
+		"detach container " + ep.HostDevice,
 	}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q, want %q", got, want)

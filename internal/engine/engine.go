@@ -43,35 +43,42 @@ type Options struct {
 // goroutine: those that change something run one after another, and none of
 // those that only look waits for them.
 type Engine struct {
-	datapath Datapath
-	devices  *netdev.Host
-	host     HostNet
-	log      *slog.Logger
-	bridge   *Default
-	registry *registry
+	datapath  Datapath
+	devices   *netdev.Host
+	host      HostNet
+	log       *slog.Logger
+	bridge    *Default
+	registry  *registry
+	graveyard *graveyard
 
 	// verb is held by whatever changes intent or the kernel. It guards the
 	// fields below.
 	verb     sync.Mutex
 	seen     *hostnet.State // of the host; nil until HostChanged was called
 	lastPort uint16         // that was chosen for a request that left it open
+	// unattached are the IDs of networks whose bridge has no program yet.
+	unattached map[string]bool
 }
 
 // New returns an engine with the intent that the store holds. The kernel is as
-// it was until Reconcile is called.
+// it was until Reconcile is called. Close ends it.
 func New(o Options) (*Engine, error) {
 	registry, err := loadRegistry(o.Store)
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{
+	e := &Engine{
 		datapath: o.Datapath,
 		devices:  o.Devices,
 		host:     o.Host,
 		log:      o.Log,
 		bridge:   o.Bridge,
 		registry: registry,
-	}, nil
+
+		unattached: map[string]bool{},
+	}
+	e.graveyard = newGraveyard(e)
+	return e, nil
 }
 
 // Networks returns every network, sorted by name.

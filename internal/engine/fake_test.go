@@ -23,6 +23,7 @@ type fakeDatapath struct {
 	addrs     []bpfmaps.HostAddr
 	uplinks   []Uplink
 	calls     []string
+	refuses   bool // to attach
 }
 
 var _ Datapath = (*fakeDatapath)(nil)
@@ -184,11 +185,21 @@ func (f *fakeDatapath) DetachBridge(device string) error { return f.detach("brid
 
 func (f *fakeDatapath) attach(what string, ifindex int) error {
 	defer f.call("attach %s", what)()
+	if f.refuses {
+		return errInjected
+	}
 	if ifindex == 0 {
 		return errors.New("fake: no ifindex")
 	}
 	f.attached[what] = ifindex
 	return nil
+}
+
+// refuse makes attaching fail, or work again.
+func (f *fakeDatapath) refuse(refuses bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuses = refuses
 }
 
 func (f *fakeDatapath) detach(what string) error {

@@ -71,12 +71,14 @@ func (f *fixture) restart() {
 		Log:      slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	must(f.t, err)
+	f.t.Cleanup(f.Engine.Close)
 	f.HostChanged(hostState)
 }
 
 // snapshot is everything there is: devices, datapath, and the store.
 func (f *fixture) snapshot() string {
 	f.t.Helper()
+	f.Settle()
 	var b strings.Builder
 	links, err := netlink.LinkList()
 	must(f.t, err)

@@ -114,5 +114,17 @@ func (r *registry) isEndpointReady(id string) bool {
 func (r *registry) ownsDevice(name string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.devices[name]
+	return r.devices[name] || r.dying[name]
+}
+
+// setDying notes whether a device that no record knows is ours until it is
+// deleted.
+func (r *registry) setDying(name string, dying bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if dying {
+		r.dying[name] = true
+	} else {
+		delete(r.dying, name)
+	}
 }

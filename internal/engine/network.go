@@ -42,12 +42,24 @@ func (n Network) Predefined() bool {
 
 // CreateNetwork makes a bridge network.
 func (e *Engine) CreateNetwork(ctx context.Context, req NetworkRequest) (Network, error) {
+	e.graveyard.disturb()
 	e.verb.Lock()
-	defer e.verb.Unlock()
-	return e.createNetwork(ctx, req, func(id string) string { return "br-" + shortID(id) })
+	n, err := e.createNetwork(ctx, req, func(id string) string { return "br-" + shortID(id) })
+	if err != nil {
+		e.verb.Unlock()
+		return n, err
+	}
+	go func() { // the next verb waits, and whoever asked need not
+		defer e.verb.Unlock()
+		if err := e.attachBridge(n); err != nil {
+			e.log.Error("a network takes no endpoint before this is mended", "network", n.Name, "error", err)
+		}
+	}()
+	return n, nil
 }
 
-// createNetwork makes a bridge network whose device deviceName names.
+// createNetwork makes a bridge network whose device deviceName names. Its
+// program is still to be attached.
 func (e *Engine) createNetwork(ctx context.Context, req NetworkRequest, deviceName func(id string) string) (Network, error) {
 	n, err := e.intendNetwork(req)
 	if err != nil {
@@ -140,6 +152,7 @@ func validateDriver(driver string) error {
 
 // RemoveNetwork removes a network that has no endpoints.
 func (e *Engine) RemoveNetwork(_ context.Context, ref string) error {
+	e.graveyard.disturb()
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	n, err := e.registry.findNetwork(ref)

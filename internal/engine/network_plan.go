@@ -9,14 +9,15 @@ import (
 	"github.com/sluice-net/sluice/maps"
 )
 
-// networkPlan makes a bridge network; taken back, it removes one.
+// networkPlan makes a bridge network, but for the bridge's program: see
+// attachLater. Taken back, it removes one.
 func (e *Engine) networkPlan(n Network) plan {
 	p := plan{{
 		name: "record",
 		do:   func() error { return e.registry.addNetwork(n) },
 		undo: func() error { return e.registry.removeNetwork(n.ID) },
 	}}
-	p = append(p, e.networkKernelPlan(n)...)
+	p = append(p, e.networkKernelPlan(n, e.attachLater)...)
 	return append(p, step{
 		name: "ready",
 		do:   func() error { return e.registry.setNetworkReady(n) },
@@ -24,8 +25,9 @@ func (e *Engine) networkPlan(n Network) plan {
 }
 
 // networkKernelPlan is the part of networkPlan that the kernel sees. Taken on a
-// network that exists, it repairs what differs.
-func (e *Engine) networkKernelPlan(n Network) plan {
+// network that exists, it repairs what differs. How the bridge's program is
+// attached is given.
+func (e *Engine) networkKernelPlan(n Network, attach func(Network) error) plan {
 	ifindex := 0
 	p := plan{{
 		name: "bridge",
@@ -40,8 +42,8 @@ func (e *Engine) networkKernelPlan(n Network) plan {
 		undo: func() error { return e.datapath.ClearNetwork(n.Index) },
 	}, {
 		name: "programs",
-		do:   func() error { return e.datapath.AttachBridge(n.Bridge, ifindex) },
-		undo: func() error { return e.datapath.DetachBridge(n.Bridge) },
+		do:   func() error { return attach(n) },
+		undo: func() error { return e.detachBridge(n) },
 	}}
 	if n.Rule != 0 {
 		p = append(p, step{
@@ -93,7 +95,7 @@ func (e *Engine) removeBridge(n Network) error {
 	if !n.Owned {
 		return nil
 	}
-	return e.devices.DeleteDevice(n.Bridge)
+	return e.buryBridge(n)
 }
 
 func datapathNetwork(n Network, ifindex int) maps.Network {

@@ -65,8 +65,11 @@ func (e *Engine) ensurePredefined(ctx context.Context) error {
 }
 
 func (e *Engine) createDefault(ctx context.Context, d Default) error {
-	_, err := e.createNetwork(ctx, d.request(), func(string) string { return defaultBridge })
-	return err
+	n, err := e.createNetwork(ctx, d.request(), func(string) string { return defaultBridge })
+	if err != nil {
+		return err
+	}
+	return e.attachBridge(n)
 }
 
 // changeDefault gives the default network IPv6, another IPv6 subnet, or takes it
@@ -81,9 +84,10 @@ func (e *Engine) changeDefault(ctx context.Context, n Network) error {
 	if err != nil {
 		return err
 	}
-	if err := e.networkKernelPlan(n).unwind(); err != nil {
+	if err := e.networkKernelPlan(n, e.attachLater).unwind(); err != nil {
 		return err
 	}
+	e.graveyard.settle() // its name is needed again
 	n.Subnet6, n.Gateway6 = subnet, gateway
 	if err := e.registry.replaceNetwork(n); err != nil {
 		return err

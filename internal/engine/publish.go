@@ -14,6 +14,7 @@ import (
 // already, and returns them with what the request left open. When it fails
 // nothing has changed.
 func (e *Engine) Publish(ctx context.Context, endpointID string, requests []PublishedPort) ([]PublishedPort, error) {
+	e.graveyard.disturb()
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	ep, n, err := e.endpointAndNetwork(endpointID)
@@ -36,6 +37,7 @@ func (e *Engine) Publish(ctx context.Context, endpointID string, requests []Publ
 // Unpublish withdraws ports of an endpoint, and returns them when nothing reaches
 // it by them any more. A request names a port as Withdraw says.
 func (e *Engine) Unpublish(ctx context.Context, endpointID string, requests []PublishedPort) ([]PublishedPort, error) {
+	e.graveyard.disturb()
 	e.verb.Lock()
 	defer e.verb.Unlock()
 	ep, n, err := e.endpointAndNetwork(endpointID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sluice-net/sluice/internal/netdev"
 )
@@ -24,7 +25,9 @@ func (e *Engine) Reconcile(ctx context.Context) error {
 	for _, ep := range e.registry.endpointsOf("") {
 		errs = append(errs, e.adoptEndpoint(ctx, ep))
 	}
-	errs = append(errs, e.adoptAliases(), e.removeStrays(), e.ensurePredefined(ctx), e.writeHost())
+	errs = append(errs, e.adoptAliases(), e.removeStrays())
+	e.graveyard.settle() // or the default bridge's name may still be taken
+	errs = append(errs, e.ensurePredefined(ctx), e.writeHost())
 	return errors.Join(errs...)
 }
 
@@ -59,7 +62,7 @@ func (e *Engine) adoptNetwork(ctx context.Context, n Network) error {
 	if n.Driver != DriverBridge {
 		return nil
 	}
-	if err := repair(ctx, e.networkKernelPlan(n)); err != nil {
+	if err := repair(ctx, e.networkKernelPlan(n, e.attachBridge)); err != nil {
 		return fmt.Errorf("repair network %s: %w", n.Name, err)
 	}
 	return nil
@@ -103,14 +106,20 @@ func repair(ctx context.Context, p plan) error {
 // removeStrays removes what no record knows: devices that carry our mark,
 // entries and attachments of the datapath.
 func (e *Engine) removeStrays() error {
+	return errors.Join(e.datapath.Sweep(e.registry.inUse()), e.datapath.SweepPrograms(e.Owns), e.RemoveStrayDevices())
+}
+
+// RemoveStrayDevices deletes the devices that carry our mark and that no record
+// knows: an earlier daemon has removed what they belonged to. It is called
+// before the host's devices are watched, which they would be taken for.
+func (e *Engine) RemoveStrayDevices() error {
 	marked, err := e.devices.Marked()
-	errs := []error{err, e.datapath.Sweep(e.registry.inUse()), e.datapath.SweepPrograms(e.Owns)}
-	for _, name := range marked {
-		if e.Owns(name) {
-			continue
-		}
-		e.log.Info("device of an earlier daemon is left over", "name", name)
-		errs = append(errs, e.devices.DeleteDevice(name))
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	strays := slices.DeleteFunc(marked, e.Owns)
+	if len(strays) > 0 {
+		e.log.Info("devices of an earlier daemon are left over", "names", strays)
+	}
+	return e.devices.DeleteDevices(strays)
 }

@@ -41,6 +41,7 @@ type registry struct {
 	aliases   map[string]Alias // by aliasKey
 	drained   map[string]bool  // IDs of endpoints
 	devices   map[string]bool  // names of our devices outside the sandboxes
+	dying     map[string]bool  // those that are still to be deleted
 
 	networkIndexes  *indexes
 	endpointIndexes *indexes
@@ -56,6 +57,7 @@ func loadRegistry(db *store.DB) (*registry, error) {
 		aliases:         map[string]Alias{},
 		drained:         map[string]bool{},
 		devices:         map[string]bool{},
+		dying:           map[string]bool{},
 		networkIndexes:  newIndexes("bridge networks", maxNetworks),
 		endpointIndexes: newIndexes("endpoints", maxEndpoints),
 		aliasIndexes:    newIndexes("network aliases", maxAliases),

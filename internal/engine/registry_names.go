@@ -3,9 +3,12 @@ package engine
 import (
 	"cmp"
 	"iter"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/sluice-net/sluice/internal/netdev"
 )
 
 // networksOf returns the networks that a sandbox has endpoints in, in the order
@@ -46,6 +49,20 @@ func (r *registry) readySeq(networkID string) iter.Seq[Endpoint] {
 			}
 		}
 	}
+}
+
+// successor returns the MAC address of the endpoint or alias that has an
+// address of an endpoint that goes, nil when nobody has it.
+func (r *registry) successor(gone Endpoint, addr netip.Addr) net.HardwareAddr {
+	for ep := range r.endpointSeq() {
+		if ep.ID != gone.ID && ep.NetworkID == gone.NetworkID && (ep.Address == addr || ep.Address6 == addr) {
+			return ep.MAC
+		}
+	}
+	if a, ok := r.aliasAt(gone.NetworkID, addr); ok {
+		return netdev.MACFor(a.Address)
+	}
+	return nil
 }
 
 // aliasAt returns the alias that has the address.

@@ -25,6 +25,7 @@ func (e *Engine) Reset(_ context.Context) error {
 			errs = append(errs, e.registry.removeNetwork(n.ID))
 		}
 	}
+	e.graveyard.settle()
 	errs = append(errs,
 		e.removeStrays(),
 		e.devices.DeleteDevice(netdev.LendingDevice),

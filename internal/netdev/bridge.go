@@ -50,6 +50,26 @@ func (h *Host) EnsureBridge(b Bridge) (ifindex int, err error) {
 // the global switches resets.
 func (h *Host) RepairBridge(b Bridge) error { return setSysctls(b.Name, b.settings()...) }
 
+// DeleteAddresses takes a bridge's addresses, and their routes with them. What
+// is not there is no error.
+func (h *Host) DeleteAddresses(b Bridge) error {
+	link, err := h.find(b.Name)
+	if err != nil || link == nil {
+		return err
+	}
+	var errs []error
+	for _, p := range []netip.Prefix{b.Address, b.Address6} {
+		if !p.IsValid() {
+			continue
+		}
+		err := h.netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)})
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("take the address %s from %s: %w", p, b.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // BridgeIntact reports whether the bridge is there and up and has its addresses.
 func (h *Host) BridgeIntact(b Bridge) (bool, error) {
 	link, err := h.find(b.Name)

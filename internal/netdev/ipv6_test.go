@@ -129,7 +129,7 @@ func TestIPv6IsRepaired(t *testing.T) {
 		t.Errorf("neighbours: %v", neighbours)
 	}
 	v := testVeth6(sandbox, 2)
-	if err := host.DeleteVeth(v.Name, v.Bridge, v.Address.Addr(), v.Address6.Addr()); err != nil {
+	if err := host.DeleteNeighbour(v.Bridge, v.Address6.Addr()); err != nil {
 		t.Fatal(err)
 	}
 	if left := permanent6(t, bridge); len(left) != 0 {

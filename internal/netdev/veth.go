@@ -161,13 +161,3 @@ func configureInner(v Veth) error {
 	}
 	return nil
 }
-
-// DeleteVeth removes the pair and the bridge's neighbour entries for its
-// addresses, of which zero ones are left out. What is not there is no error.
-func (h *Host) DeleteVeth(name, bridge string, addrs ...netip.Addr) error {
-	errs := []error{h.DeleteDevice(name)}
-	for _, addr := range addrs {
-		errs = append(errs, h.DeleteNeighbour(bridge, addr))
-	}
-	return errors.Join(errs...)
-}

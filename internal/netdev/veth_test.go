@@ -247,29 +247,6 @@ func wantForwardingEntry(t *testing.T, link netlink.Link, v netdev.Veth) {
 	t.Errorf("no static entry for %s in %v", v.MAC, entries)
 }
 
-func TestDeleteVeth(t *testing.T) {
-	t.Parallel()
-	sandbox := netdevtest.NewNamespace(t)
-	host := open(t)
-	bridge := ensureBridge(t, host)
-	v := testVeth(sandbox, 2)
-	ensureVeth(t, host, v)
-	for range 2 {
-		if err := host.DeleteVeth(v.Name, v.Bridge, v.Address.Addr()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if left, err := netlink.NeighList(bridge, netlink.FAMILY_V4); err != nil || len(left) != 0 {
-		t.Errorf("neighbours left: %v, %v", left, err)
-	}
-	if err := host.DeleteDevice(v.Bridge); err != nil {
-		t.Fatal(err)
-	}
-	if err := host.DeleteVeth(v.Name, v.Bridge, v.Address.Addr()); err != nil {
-		t.Errorf("without a bridge: %v", err)
-	}
-}
-
 func TestVethNeedsNamespace(t *testing.T) {
 	t.Parallel()
 	host := open(t)
