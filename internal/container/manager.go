@@ -75,6 +75,8 @@ type container struct {
 	record Record
 	done   chan struct{} // closed when the command has ended; nil unless it runs
 	gone   bool          // removed
+	// removing is set while the command is being killed to be removed.
+	removing bool
 }
 
 // New returns a manager with the containers of the store. Adopt must be called

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluice-net/sluice/internal/api"
@@ -75,10 +77,18 @@ func (f *fakeNames) Stop(sandbox string) error {
 	return nil
 }
 
-// failingStore refuses running containers.
+// failingStore refuses running containers, or to delete any.
 type failingStore struct {
 	*store.DB
-	fail bool
+	fail   bool
+	refuse atomic.Bool // to delete
+}
+
+func (f *failingStore) Delete(bucket, key string) error {
+	if f.refuse.Load() {
+		return errInjected
+	}
+	return f.DB.Delete(bucket, key)
 }
 
 func (f *failingStore) Put(bucket, key string, value any) error {
@@ -95,7 +105,10 @@ type starting struct {
 	names  *fakeNames
 	store  *failingStore
 	record Record
+	closer sync.Once
 }
+
+func (s *starting) closeOnce() { s.closer.Do(s.Close) }
 
 func newStarting(t *testing.T, command string) *starting {
 	t.Helper()
@@ -125,7 +138,7 @@ func newStarting(t *testing.T, command string) *starting {
 		if err := s.Reset(context.Background()); err != nil {
 			t.Error(err)
 		}
-		s.Close()
+		s.closeOnce()
 		db.Close()
 	})
 	s.record, err = s.Create(api.CreateContainer{Name: "net00", Cmd: []string{command}})

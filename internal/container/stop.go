@@ -94,7 +94,9 @@ func (m *Manager) Remove(ctx context.Context, ref string, force bool) error {
 				r := m.snapshot(c)
 				return apierr.Conflict("You cannot remove a running container %s. Stop the container before attempting removal or force remove", r.ID)
 			}
+			m.setRemoving(c, true)
 			if err := m.kill(ctx, c, done); err != nil {
+				m.setRemoving(c, false)
 				return err
 			}
 		}
@@ -103,6 +105,14 @@ func (m *Manager) Remove(ctx context.Context, ref string, force bool) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// setRemoving says whether a command's end is to remove its container: one
+// record less than to note the end first.
+func (m *Manager) setRemoving(c *container, removing bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.removing = removing
 }
 
 // removeEndedOne removes a container unless it runs.

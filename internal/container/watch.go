@@ -91,29 +91,45 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 	if err := m.leaveSandbox(r); err != nil {
 		m.Log.Error("release a container that ended", "container", r.Name, "error", err)
 	}
-	err := m.update(c, func(r *Record) {
-		r.State, r.Pid = Exited, 0
-		if exit.Error != "" {
-			r.State = Created
-		}
-		r.ExitCode, r.Error, r.FinishedAt = exit.Code, exit.Error, exit.Time
-	})
+	err := m.noteEnd(c, r, exit)
+	m.mu.Lock()
+	if c.done != nil {
+		close(c.done)
+		c.done = nil
+	}
+	m.mu.Unlock()
 	if err != nil {
 		m.Log.Error("note the end of a container", "container", r.Name, "error", err)
 	} else if err := shim.Remove(m.Dirs.Shim(r.ID)); err != nil {
 		m.Log.Error("remove a shim's directory", "container", r.Name, "error", err)
 	}
-	if r.Config.HostConfig.AutoRemove {
+}
+
+// noteEnd notes how a container ended, or removes one that was to be removed
+// with its end. Who waits for it learns its exit code all the same.
+func (m *Manager) noteEnd(c *container, r Record, exit shim.Exit) error {
+	ended := func(r *Record) {
+		r.State, r.Pid = Exited, 0
+		if exit.Error != "" {
+			r.State = Created
+		}
+		r.ExitCode, r.Error, r.FinishedAt = exit.Code, exit.Error, exit.Time
+	}
+	m.mu.Lock()
+	remove := c.removing || r.Config.HostConfig.AutoRemove
+	if remove {
+		ended(&c.record)
+	}
+	m.mu.Unlock()
+	if remove {
 		if err := m.forget(c, r.ID); err != nil {
 			m.Log.Error("remove a container that ended", "container", r.Name, "error", err)
 		}
+		if m.removed(c) {
+			return nil
+		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c.done != nil {
-		close(c.done)
-		c.done = nil
-	}
+	return m.update(c, ended)
 }
 
 // forget removes a container that does not run; c.verb is held. Its files stay
