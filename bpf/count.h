@@ -7,15 +7,20 @@
 #include "enter.h"
 #include "maps.h"
 
-static __always_inline void count(void *map, __u32 index)
+static __always_inline void count_by(void *map, __u32 index, __u64 n)
 {
 	__u64 *counter;
 
-	if (dry_run)
+	if (dry_run || !n)
 		return;
 	counter = bpf_map_lookup_elem(map, &index);
 	if (counter)
-		(*counter)++;
+		*counter += n;
+}
+
+static __always_inline void count(void *map, __u32 index)
+{
+	count_by(map, index, 1);
 }
 
 static __always_inline struct rule_counters *rule_counters_of(__u32 rule)

@@ -77,6 +77,8 @@ MAP(answer_limits, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_ENDPOINTS);
 MAP(socket_origins, BPF_MAP_TYPE_LRU_HASH, struct socket_key, struct socket_origin, 16384);
 
 MAP(rule_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct rule_counters, MAX_RULES);
+/* Ports that masquerade has tried and found taken. */
+MAP(masquerade_retries, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1);
 MAP(packet_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, HOOKS * VERDICTS);
 MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, REASONS);
 

@@ -69,6 +69,9 @@ func (m *Maps) Drops(reason reasons.Reason) (uint64, error) {
 	return m.sum("drop_counts", uint32(reason))
 }
 
+// MasqueradeRetries returns how many source ports masquerade has tried and found taken.
+func (m *Maps) MasqueradeRetries() (uint64, error) { return m.sum("masquerade_retries", 0) }
+
 func (m *Maps) sum(name string, index uint32) (uint64, error) {
 	var perCPU []uint64
 	if err := m.byName[name].Lookup(index, &perCPU); err != nil {

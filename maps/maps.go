@@ -24,7 +24,7 @@ func New(byName map[string]*ebpf.Map) (*Maps, error) {
 	for _, name := range []string{
 		"flows4", "flows6", "nursery4", "nursery6", "networks", "endpoints", "rules", "devices", "endpoints4", "endpoints6", "ports_tcp", "ports_udp",
 		"host_addrs4", "host_addrs6", "uplinks", "vips4", "vips6", "alias_turns", "subnets4", "subnets6",
-		"rule_counts", "packet_counts", "drop_counts", "report_lease", "socket_origins", "report_budgets", "events",
+		"rule_counts", "masquerade_retries", "packet_counts", "drop_counts", "report_lease", "socket_origins", "report_budgets", "events",
 	} {
 		if byName[name] == nil {
 			return nil, fmt.Errorf("map %s is missing", name)

@@ -76,5 +76,6 @@ static __always_inline bool snat_claim(snat_search_t *search)
 	bpf_loop(SNAT_PROBES, snat_probe, search, 0);
 	if (!dry_run)
 		__sync_fetch_and_add(cursor, search->probes);
+	count_by(&masquerade_retries, 0, search->found ? search->probes - 1 : search->probes);
 	return search->found;
 }

@@ -30,6 +30,7 @@ const (
 	bridgeMapFragments6            = "fragments6"
 	bridgeMapHostAddrs4            = "host_addrs4"
 	bridgeMapHostAddrs6            = "host_addrs6"
+	bridgeMapMasqueradeRetries     = "masquerade_retries"
 	bridgeMapNetworks              = "networks"
 	bridgeMapNursery4              = "nursery4"
 	bridgeMapNursery6              = "nursery6"
@@ -122,40 +123,41 @@ type bridgeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bridgeMapSpecs struct {
-	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
-	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
-	Devices       *ebpf.MapSpec `ebpf:"devices"`
-	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
-	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
-	Endpoints4    *ebpf.MapSpec `ebpf:"endpoints4"`
-	Endpoints6    *ebpf.MapSpec `ebpf:"endpoints6"`
-	Events        *ebpf.MapSpec `ebpf:"events"`
-	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
-	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
-	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
-	Fragments6    *ebpf.MapSpec `ebpf:"fragments6"`
-	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
-	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
-	Networks      *ebpf.MapSpec `ebpf:"networks"`
-	Nursery4      *ebpf.MapSpec `ebpf:"nursery4"`
-	Nursery6      *ebpf.MapSpec `ebpf:"nursery6"`
-	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
-	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
-	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
-	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
-	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
-	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
-	Rules         *ebpf.MapSpec `ebpf:"rules"`
-	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
-	ScratchFlows6 *ebpf.MapSpec `ebpf:"scratch_flows6"`
-	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
-	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
-	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
-	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
-	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
-	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
-	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
-	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
+	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	Devices           *ebpf.MapSpec `ebpf:"devices"`
+	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
+	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
+	Endpoints4        *ebpf.MapSpec `ebpf:"endpoints4"`
+	Endpoints6        *ebpf.MapSpec `ebpf:"endpoints6"`
+	Events            *ebpf.MapSpec `ebpf:"events"`
+	Flows4            *ebpf.MapSpec `ebpf:"flows4"`
+	Flows6            *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4        *ebpf.MapSpec `ebpf:"fragments4"`
+	Fragments6        *ebpf.MapSpec `ebpf:"fragments6"`
+	HostAddrs4        *ebpf.MapSpec `ebpf:"host_addrs4"`
+	HostAddrs6        *ebpf.MapSpec `ebpf:"host_addrs6"`
+	MasqueradeRetries *ebpf.MapSpec `ebpf:"masquerade_retries"`
+	Networks          *ebpf.MapSpec `ebpf:"networks"`
+	Nursery4          *ebpf.MapSpec `ebpf:"nursery4"`
+	Nursery6          *ebpf.MapSpec `ebpf:"nursery6"`
+	PacketCounts      *ebpf.MapSpec `ebpf:"packet_counts"`
+	PortsTcp          *ebpf.MapSpec `ebpf:"ports_tcp"`
+	PortsUdp          *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets     *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease       *ebpf.MapSpec `ebpf:"report_lease"`
+	RuleCounts        *ebpf.MapSpec `ebpf:"rule_counts"`
+	Rules             *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4     *ebpf.MapSpec `ebpf:"scratch_flows4"`
+	ScratchFlows6     *ebpf.MapSpec `ebpf:"scratch_flows6"`
+	SnatCursors       *ebpf.MapSpec `ebpf:"snat_cursors"`
+	SocketOrigins     *ebpf.MapSpec `ebpf:"socket_origins"`
+	Subnets4          *ebpf.MapSpec `ebpf:"subnets4"`
+	Subnets6          *ebpf.MapSpec `ebpf:"subnets6"`
+	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // bridgeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -204,40 +206,41 @@ func (o *bridgeObjects) Close() error {
 //
 // It can be passed to loadBridgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bridgeMaps struct {
-	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
-	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
-	Devices       *ebpf.Map `ebpf:"devices"`
-	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
-	Endpoints     *ebpf.Map `ebpf:"endpoints"`
-	Endpoints4    *ebpf.Map `ebpf:"endpoints4"`
-	Endpoints6    *ebpf.Map `ebpf:"endpoints6"`
-	Events        *ebpf.Map `ebpf:"events"`
-	Flows4        *ebpf.Map `ebpf:"flows4"`
-	Flows6        *ebpf.Map `ebpf:"flows6"`
-	Fragments4    *ebpf.Map `ebpf:"fragments4"`
-	Fragments6    *ebpf.Map `ebpf:"fragments6"`
-	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
-	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
-	Networks      *ebpf.Map `ebpf:"networks"`
-	Nursery4      *ebpf.Map `ebpf:"nursery4"`
-	Nursery6      *ebpf.Map `ebpf:"nursery6"`
-	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
-	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
-	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
-	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
-	ReportLease   *ebpf.Map `ebpf:"report_lease"`
-	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
-	Rules         *ebpf.Map `ebpf:"rules"`
-	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
-	ScratchFlows6 *ebpf.Map `ebpf:"scratch_flows6"`
-	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
-	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
-	Subnets4      *ebpf.Map `ebpf:"subnets4"`
-	Subnets6      *ebpf.Map `ebpf:"subnets6"`
-	Uplinks       *ebpf.Map `ebpf:"uplinks"`
-	Vips4         *ebpf.Map `ebpf:"vips4"`
-	Vips6         *ebpf.Map `ebpf:"vips6"`
-	Workspaces    *ebpf.Map `ebpf:"workspaces"`
+	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	Devices           *ebpf.Map `ebpf:"devices"`
+	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
+	Endpoints         *ebpf.Map `ebpf:"endpoints"`
+	Endpoints4        *ebpf.Map `ebpf:"endpoints4"`
+	Endpoints6        *ebpf.Map `ebpf:"endpoints6"`
+	Events            *ebpf.Map `ebpf:"events"`
+	Flows4            *ebpf.Map `ebpf:"flows4"`
+	Flows6            *ebpf.Map `ebpf:"flows6"`
+	Fragments4        *ebpf.Map `ebpf:"fragments4"`
+	Fragments6        *ebpf.Map `ebpf:"fragments6"`
+	HostAddrs4        *ebpf.Map `ebpf:"host_addrs4"`
+	HostAddrs6        *ebpf.Map `ebpf:"host_addrs6"`
+	MasqueradeRetries *ebpf.Map `ebpf:"masquerade_retries"`
+	Networks          *ebpf.Map `ebpf:"networks"`
+	Nursery4          *ebpf.Map `ebpf:"nursery4"`
+	Nursery6          *ebpf.Map `ebpf:"nursery6"`
+	PacketCounts      *ebpf.Map `ebpf:"packet_counts"`
+	PortsTcp          *ebpf.Map `ebpf:"ports_tcp"`
+	PortsUdp          *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets     *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease       *ebpf.Map `ebpf:"report_lease"`
+	RuleCounts        *ebpf.Map `ebpf:"rule_counts"`
+	Rules             *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4     *ebpf.Map `ebpf:"scratch_flows4"`
+	ScratchFlows6     *ebpf.Map `ebpf:"scratch_flows6"`
+	SnatCursors       *ebpf.Map `ebpf:"snat_cursors"`
+	SocketOrigins     *ebpf.Map `ebpf:"socket_origins"`
+	Subnets4          *ebpf.Map `ebpf:"subnets4"`
+	Subnets6          *ebpf.Map `ebpf:"subnets6"`
+	Uplinks           *ebpf.Map `ebpf:"uplinks"`
+	Vips4             *ebpf.Map `ebpf:"vips4"`
+	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *bridgeMaps) Close() error {
@@ -256,6 +259,7 @@ func (m *bridgeMaps) Close() error {
 		m.Fragments6,
 		m.HostAddrs4,
 		m.HostAddrs6,
+		m.MasqueradeRetries,
 		m.Networks,
 		m.Nursery4,
 		m.Nursery6,

@@ -269,45 +269,46 @@ type layoutVip struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	layoutMapAliasTurns    = "alias_turns"
-	layoutMapAnswerLimits  = "answer_limits"
-	layoutMapDevices       = "devices"
-	layoutMapDropCounts    = "drop_counts"
-	layoutMapEndpoints     = "endpoints"
-	layoutMapEndpoints4    = "endpoints4"
-	layoutMapEndpoints6    = "endpoints6"
-	layoutMapEvents        = "events"
-	layoutMapFlows4        = "flows4"
-	layoutMapFlows6        = "flows6"
-	layoutMapFragments4    = "fragments4"
-	layoutMapFragments6    = "fragments6"
-	layoutMapHostAddrs4    = "host_addrs4"
-	layoutMapHostAddrs6    = "host_addrs6"
-	layoutMapNetworks      = "networks"
-	layoutMapNursery4      = "nursery4"
-	layoutMapNursery6      = "nursery6"
-	layoutMapPacketCounts  = "packet_counts"
-	layoutMapPortsTcp      = "ports_tcp"
-	layoutMapPortsUdp      = "ports_udp"
-	layoutMapReportBudgets = "report_budgets"
-	layoutMapReportLease   = "report_lease"
-	layoutMapRuleCounts    = "rule_counts"
-	layoutMapRules         = "rules"
-	layoutMapScratchFlows4 = "scratch_flows4"
-	layoutMapScratchFlows6 = "scratch_flows6"
-	layoutMapSnatCursors   = "snat_cursors"
-	layoutMapSocketOrigins = "socket_origins"
-	layoutMapSubnets4      = "subnets4"
-	layoutMapSubnets6      = "subnets6"
-	layoutMapUplinks       = "uplinks"
-	layoutMapVips4         = "vips4"
-	layoutMapVips6         = "vips6"
-	layoutMapWorkspaces    = "workspaces"
-	layoutVarEventType     = "event_type"
-	layoutVarFlowHeadType  = "flow_head_type"
-	layoutVarHookType      = "hook_type"
-	layoutVarTargetType    = "target_type"
-	layoutVarVerdictType   = "verdict_type"
+	layoutMapAliasTurns        = "alias_turns"
+	layoutMapAnswerLimits      = "answer_limits"
+	layoutMapDevices           = "devices"
+	layoutMapDropCounts        = "drop_counts"
+	layoutMapEndpoints         = "endpoints"
+	layoutMapEndpoints4        = "endpoints4"
+	layoutMapEndpoints6        = "endpoints6"
+	layoutMapEvents            = "events"
+	layoutMapFlows4            = "flows4"
+	layoutMapFlows6            = "flows6"
+	layoutMapFragments4        = "fragments4"
+	layoutMapFragments6        = "fragments6"
+	layoutMapHostAddrs4        = "host_addrs4"
+	layoutMapHostAddrs6        = "host_addrs6"
+	layoutMapMasqueradeRetries = "masquerade_retries"
+	layoutMapNetworks          = "networks"
+	layoutMapNursery4          = "nursery4"
+	layoutMapNursery6          = "nursery6"
+	layoutMapPacketCounts      = "packet_counts"
+	layoutMapPortsTcp          = "ports_tcp"
+	layoutMapPortsUdp          = "ports_udp"
+	layoutMapReportBudgets     = "report_budgets"
+	layoutMapReportLease       = "report_lease"
+	layoutMapRuleCounts        = "rule_counts"
+	layoutMapRules             = "rules"
+	layoutMapScratchFlows4     = "scratch_flows4"
+	layoutMapScratchFlows6     = "scratch_flows6"
+	layoutMapSnatCursors       = "snat_cursors"
+	layoutMapSocketOrigins     = "socket_origins"
+	layoutMapSubnets4          = "subnets4"
+	layoutMapSubnets6          = "subnets6"
+	layoutMapUplinks           = "uplinks"
+	layoutMapVips4             = "vips4"
+	layoutMapVips6             = "vips6"
+	layoutMapWorkspaces        = "workspaces"
+	layoutVarEventType         = "event_type"
+	layoutVarFlowHeadType      = "flow_head_type"
+	layoutVarHookType          = "hook_type"
+	layoutVarTargetType        = "target_type"
+	layoutVarVerdictType       = "verdict_type"
 )
 
 // loadLayout returns the embedded CollectionSpec for layout.
@@ -358,40 +359,41 @@ type layoutProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type layoutMapSpecs struct {
-	AliasTurns    *ebpf.MapSpec `ebpf:"alias_turns"`
-	AnswerLimits  *ebpf.MapSpec `ebpf:"answer_limits"`
-	Devices       *ebpf.MapSpec `ebpf:"devices"`
-	DropCounts    *ebpf.MapSpec `ebpf:"drop_counts"`
-	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
-	Endpoints4    *ebpf.MapSpec `ebpf:"endpoints4"`
-	Endpoints6    *ebpf.MapSpec `ebpf:"endpoints6"`
-	Events        *ebpf.MapSpec `ebpf:"events"`
-	Flows4        *ebpf.MapSpec `ebpf:"flows4"`
-	Flows6        *ebpf.MapSpec `ebpf:"flows6"`
-	Fragments4    *ebpf.MapSpec `ebpf:"fragments4"`
-	Fragments6    *ebpf.MapSpec `ebpf:"fragments6"`
-	HostAddrs4    *ebpf.MapSpec `ebpf:"host_addrs4"`
-	HostAddrs6    *ebpf.MapSpec `ebpf:"host_addrs6"`
-	Networks      *ebpf.MapSpec `ebpf:"networks"`
-	Nursery4      *ebpf.MapSpec `ebpf:"nursery4"`
-	Nursery6      *ebpf.MapSpec `ebpf:"nursery6"`
-	PacketCounts  *ebpf.MapSpec `ebpf:"packet_counts"`
-	PortsTcp      *ebpf.MapSpec `ebpf:"ports_tcp"`
-	PortsUdp      *ebpf.MapSpec `ebpf:"ports_udp"`
-	ReportBudgets *ebpf.MapSpec `ebpf:"report_budgets"`
-	ReportLease   *ebpf.MapSpec `ebpf:"report_lease"`
-	RuleCounts    *ebpf.MapSpec `ebpf:"rule_counts"`
-	Rules         *ebpf.MapSpec `ebpf:"rules"`
-	ScratchFlows4 *ebpf.MapSpec `ebpf:"scratch_flows4"`
-	ScratchFlows6 *ebpf.MapSpec `ebpf:"scratch_flows6"`
-	SnatCursors   *ebpf.MapSpec `ebpf:"snat_cursors"`
-	SocketOrigins *ebpf.MapSpec `ebpf:"socket_origins"`
-	Subnets4      *ebpf.MapSpec `ebpf:"subnets4"`
-	Subnets6      *ebpf.MapSpec `ebpf:"subnets6"`
-	Uplinks       *ebpf.MapSpec `ebpf:"uplinks"`
-	Vips4         *ebpf.MapSpec `ebpf:"vips4"`
-	Vips6         *ebpf.MapSpec `ebpf:"vips6"`
-	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
+	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
+	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	Devices           *ebpf.MapSpec `ebpf:"devices"`
+	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
+	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
+	Endpoints4        *ebpf.MapSpec `ebpf:"endpoints4"`
+	Endpoints6        *ebpf.MapSpec `ebpf:"endpoints6"`
+	Events            *ebpf.MapSpec `ebpf:"events"`
+	Flows4            *ebpf.MapSpec `ebpf:"flows4"`
+	Flows6            *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments4        *ebpf.MapSpec `ebpf:"fragments4"`
+	Fragments6        *ebpf.MapSpec `ebpf:"fragments6"`
+	HostAddrs4        *ebpf.MapSpec `ebpf:"host_addrs4"`
+	HostAddrs6        *ebpf.MapSpec `ebpf:"host_addrs6"`
+	MasqueradeRetries *ebpf.MapSpec `ebpf:"masquerade_retries"`
+	Networks          *ebpf.MapSpec `ebpf:"networks"`
+	Nursery4          *ebpf.MapSpec `ebpf:"nursery4"`
+	Nursery6          *ebpf.MapSpec `ebpf:"nursery6"`
+	PacketCounts      *ebpf.MapSpec `ebpf:"packet_counts"`
+	PortsTcp          *ebpf.MapSpec `ebpf:"ports_tcp"`
+	PortsUdp          *ebpf.MapSpec `ebpf:"ports_udp"`
+	ReportBudgets     *ebpf.MapSpec `ebpf:"report_budgets"`
+	ReportLease       *ebpf.MapSpec `ebpf:"report_lease"`
+	RuleCounts        *ebpf.MapSpec `ebpf:"rule_counts"`
+	Rules             *ebpf.MapSpec `ebpf:"rules"`
+	ScratchFlows4     *ebpf.MapSpec `ebpf:"scratch_flows4"`
+	ScratchFlows6     *ebpf.MapSpec `ebpf:"scratch_flows6"`
+	SnatCursors       *ebpf.MapSpec `ebpf:"snat_cursors"`
+	SocketOrigins     *ebpf.MapSpec `ebpf:"socket_origins"`
+	Subnets4          *ebpf.MapSpec `ebpf:"subnets4"`
+	Subnets6          *ebpf.MapSpec `ebpf:"subnets6"`
+	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
+	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
+	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // layoutVariableSpecs contains global variables before they are loaded into the kernel.
@@ -425,40 +427,41 @@ func (o *layoutObjects) Close() error {
 //
 // It can be passed to loadLayoutObjects or ebpf.CollectionSpec.LoadAndAssign.
 type layoutMaps struct {
-	AliasTurns    *ebpf.Map `ebpf:"alias_turns"`
-	AnswerLimits  *ebpf.Map `ebpf:"answer_limits"`
-	Devices       *ebpf.Map `ebpf:"devices"`
-	DropCounts    *ebpf.Map `ebpf:"drop_counts"`
-	Endpoints     *ebpf.Map `ebpf:"endpoints"`
-	Endpoints4    *ebpf.Map `ebpf:"endpoints4"`
-	Endpoints6    *ebpf.Map `ebpf:"endpoints6"`
-	Events        *ebpf.Map `ebpf:"events"`
-	Flows4        *ebpf.Map `ebpf:"flows4"`
-	Flows6        *ebpf.Map `ebpf:"flows6"`
-	Fragments4    *ebpf.Map `ebpf:"fragments4"`
-	Fragments6    *ebpf.Map `ebpf:"fragments6"`
-	HostAddrs4    *ebpf.Map `ebpf:"host_addrs4"`
-	HostAddrs6    *ebpf.Map `ebpf:"host_addrs6"`
-	Networks      *ebpf.Map `ebpf:"networks"`
-	Nursery4      *ebpf.Map `ebpf:"nursery4"`
-	Nursery6      *ebpf.Map `ebpf:"nursery6"`
-	PacketCounts  *ebpf.Map `ebpf:"packet_counts"`
-	PortsTcp      *ebpf.Map `ebpf:"ports_tcp"`
-	PortsUdp      *ebpf.Map `ebpf:"ports_udp"`
-	ReportBudgets *ebpf.Map `ebpf:"report_budgets"`
-	ReportLease   *ebpf.Map `ebpf:"report_lease"`
-	RuleCounts    *ebpf.Map `ebpf:"rule_counts"`
-	Rules         *ebpf.Map `ebpf:"rules"`
-	ScratchFlows4 *ebpf.Map `ebpf:"scratch_flows4"`
-	ScratchFlows6 *ebpf.Map `ebpf:"scratch_flows6"`
-	SnatCursors   *ebpf.Map `ebpf:"snat_cursors"`
-	SocketOrigins *ebpf.Map `ebpf:"socket_origins"`
-	Subnets4      *ebpf.Map `ebpf:"subnets4"`
-	Subnets6      *ebpf.Map `ebpf:"subnets6"`
-	Uplinks       *ebpf.Map `ebpf:"uplinks"`
-	Vips4         *ebpf.Map `ebpf:"vips4"`
-	Vips6         *ebpf.Map `ebpf:"vips6"`
-	Workspaces    *ebpf.Map `ebpf:"workspaces"`
+	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
+	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	Devices           *ebpf.Map `ebpf:"devices"`
+	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
+	Endpoints         *ebpf.Map `ebpf:"endpoints"`
+	Endpoints4        *ebpf.Map `ebpf:"endpoints4"`
+	Endpoints6        *ebpf.Map `ebpf:"endpoints6"`
+	Events            *ebpf.Map `ebpf:"events"`
+	Flows4            *ebpf.Map `ebpf:"flows4"`
+	Flows6            *ebpf.Map `ebpf:"flows6"`
+	Fragments4        *ebpf.Map `ebpf:"fragments4"`
+	Fragments6        *ebpf.Map `ebpf:"fragments6"`
+	HostAddrs4        *ebpf.Map `ebpf:"host_addrs4"`
+	HostAddrs6        *ebpf.Map `ebpf:"host_addrs6"`
+	MasqueradeRetries *ebpf.Map `ebpf:"masquerade_retries"`
+	Networks          *ebpf.Map `ebpf:"networks"`
+	Nursery4          *ebpf.Map `ebpf:"nursery4"`
+	Nursery6          *ebpf.Map `ebpf:"nursery6"`
+	PacketCounts      *ebpf.Map `ebpf:"packet_counts"`
+	PortsTcp          *ebpf.Map `ebpf:"ports_tcp"`
+	PortsUdp          *ebpf.Map `ebpf:"ports_udp"`
+	ReportBudgets     *ebpf.Map `ebpf:"report_budgets"`
+	ReportLease       *ebpf.Map `ebpf:"report_lease"`
+	RuleCounts        *ebpf.Map `ebpf:"rule_counts"`
+	Rules             *ebpf.Map `ebpf:"rules"`
+	ScratchFlows4     *ebpf.Map `ebpf:"scratch_flows4"`
+	ScratchFlows6     *ebpf.Map `ebpf:"scratch_flows6"`
+	SnatCursors       *ebpf.Map `ebpf:"snat_cursors"`
+	SocketOrigins     *ebpf.Map `ebpf:"socket_origins"`
+	Subnets4          *ebpf.Map `ebpf:"subnets4"`
+	Subnets6          *ebpf.Map `ebpf:"subnets6"`
+	Uplinks           *ebpf.Map `ebpf:"uplinks"`
+	Vips4             *ebpf.Map `ebpf:"vips4"`
+	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *layoutMaps) Close() error {
@@ -477,6 +480,7 @@ func (m *layoutMaps) Close() error {
 		m.Fragments6,
 		m.HostAddrs4,
 		m.HostAddrs6,
+		m.MasqueradeRetries,
 		m.Networks,
 		m.Nursery4,
 		m.Nursery6,

@@ -130,6 +130,9 @@ func TestRetransmissionsCoverTheRange(t *testing.T) {
 		if port := f.masqueradePort(sent); port != 65535 {
 			t.Errorf("source port %d, want the free one", port)
 		}
+		retries, err := f.maps.MasqueradeRetries()
+		must(t, err)
+		expectEqual(t, "ports that were tried and taken", retries, uint64(ports-1))
 	})
 }
 

@@ -14,6 +14,8 @@ var (
 		"Packets that the programs have seen, by hook and by verdict.", []string{"hook", "verdict"}, nil)
 	dropsDesc = prometheus.NewDesc("sluice_drops_total",
 		"Packets that the programs have dropped, by reason.", []string{"reason"}, nil)
+	retriesDesc = prometheus.NewDesc("sluice_masquerade_retries_total",
+		"Source ports that masquerade has tried and found taken.", nil, nil)
 	flowsDesc = prometheus.NewDesc("sluice_conntrack_entries",
 		"Entries of the conntrack table, two per flow; those that have timed out count until their place is taken.", []string{"family", "protocol"}, nil)
 	entriesDesc = prometheus.NewDesc("sluice_map_entries",
@@ -42,7 +44,7 @@ var kinds = []struct {
 type datapathCollector struct{ source Datapath }
 
 func (c *datapathCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, dropsDesc, flowsDesc, entriesDesc, capacityDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, dropsDesc, retriesDesc, flowsDesc, entriesDesc, capacityDesc} {
 		out <- desc
 	}
 }
@@ -50,6 +52,7 @@ func (c *datapathCollector) Describe(out chan<- *prometheus.Desc) {
 func (c *datapathCollector) Collect(out chan<- prometheus.Metric) {
 	c.packets(out)
 	c.drops(out)
+	c.retries(out)
 	c.occupancy(out)
 }
 
@@ -75,6 +78,15 @@ func (c *datapathCollector) drops(out chan<- prometheus.Metric) {
 		}
 		out <- counter(dropsDesc, n, reason.String())
 	}
+}
+
+func (c *datapathCollector) retries(out chan<- prometheus.Metric) {
+	n, err := c.source.MasqueradeRetries()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(retriesDesc, err)
+		return
+	}
+	out <- counter(retriesDesc, n)
 }
 
 func (c *datapathCollector) occupancy(out chan<- prometheus.Metric) {

@@ -23,6 +23,7 @@ import (
 type Datapath interface {
 	Packets(hook datapath.Hook, verdict datapath.Verdict) (uint64, error)
 	Drops(reason reasons.Reason) (uint64, error)
+	MasqueradeRetries() (uint64, error)
 	Occupancy() (maps.Occupancy, error)
 }
 

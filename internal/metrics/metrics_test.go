@@ -30,6 +30,8 @@ func (f *fakeDatapath) Packets(h datapath.Hook, v datapath.Verdict) (uint64, err
 	return uint64(h)*10 + uint64(v), f.err
 }
 
+func (f *fakeDatapath) MasqueradeRetries() (uint64, error) { return 31, f.err }
+
 func (f *fakeDatapath) Drops(r reasons.Reason) (uint64, error) { return uint64(r) * 100, f.err }
 
 func (f *fakeDatapath) Occupancy() (maps.Occupancy, error) {
@@ -122,6 +124,9 @@ func TestDatapathMetrics(t *testing.T) {
 # HELP sluice_build_info Always 1; its labels say which sluice this is, built with which Go, and the layout of its pinned maps.
 # TYPE sluice_build_info gauge
 sluice_build_info{goversion="go1.26",layout="1",version="v1.2"} 1
+# HELP sluice_masquerade_retries_total Source ports that masquerade has tried and found taken.
+# TYPE sluice_masquerade_retries_total counter
+sluice_masquerade_retries_total 31
 # HELP sluice_packets_total Packets that the programs have seen, by hook and by verdict.
 # TYPE sluice_packets_total counter
 sluice_packets_total{hook="bridge",verdict="drop"} 22
@@ -149,7 +154,7 @@ sluice_map_capacity{map="rules"} 16383
 # TYPE sluice_map_entries gauge
 sluice_map_entries{map="flows4"} 6
 sluice_map_entries{map="rules"} 2
-`, "sluice_build_info", "sluice_packets_total", "sluice_conntrack_entries", "sluice_map_entries", "sluice_map_capacity")
+`, "sluice_build_info", "sluice_masquerade_retries_total", "sluice_packets_total", "sluice_conntrack_entries", "sluice_map_entries", "sluice_map_capacity")
 	expectSample(t, scrape(m), `sluice_drops_total{reason="malformed"} 100`)
 	if n, err := testutil.GatherAndCount(m.registry, "sluice_drops_total"); err != nil || n != len(reasons.All()) {
 		t.Errorf("%d drop reasons, %v, want %d", n, err, len(reasons.All()))
