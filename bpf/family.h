@@ -72,6 +72,7 @@
 #define half_erase AF(half_erase)
 #define claim_young AF(claim_young)
 #define reopens AF(reopens)
+#define erase_other AF(erase_other)
 #define flow_delete AF(flow_delete)
 #define flow_next_state AF(flow_next_state)
 #define flow_touch AF(flow_touch)

@@ -151,6 +151,7 @@ static __always_inline bool flow_claim(const flow_key_t *key, const flow_t *flow
 		bpf_map_delete_elem(&AF(nursery), &back);
 		return false;
 	}
+	erase_other(&back, holder);
 	bpf_map_delete_elem(&AF(flows), &back);
 	return true;
 }

@@ -86,16 +86,26 @@ static __always_inline void half_erase(const flow_key_t *key)
 	bpf_map_delete_elem(&AF(nursery), key);
 }
 
-/* flow_delete removes both halves, unless the other one is another flow's by now. */
-static __always_inline void flow_delete(const flow_key_t *key, const flow_t *flow)
+/* erase_other removes the other half of a flow, unless that is another flow's by now. */
+__noinline int erase_other(const flow_key_t *key, const flow_t *flow)
 {
-	flow_key_t back = other_key(key, flow);
+	flow_key_t back;
 	flow_t *other;
 
-	if (dry_run)
-		return;
+	if (!key || !flow)
+		return 0;
+	back = other_key(key, flow);
 	other = half_find(&back);
 	if (other && halves_match(key, other))
 		half_erase(&back);
+	return 0;
+}
+
+/* flow_delete removes both halves. */
+static __always_inline void flow_delete(const flow_key_t *key, const flow_t *flow)
+{
+	if (dry_run)
+		return;
+	erase_other(key, flow);
 	half_erase(key);
 }

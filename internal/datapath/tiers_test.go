@@ -152,3 +152,18 @@ func TestTenuredHalfComesBack(t *testing.T) {
 		c.expectAlive("after both")
 	})
 }
+
+// TestDeadTenuredFlowLeavesWhole covers a tenured flow that has died and whose
+// reply half's key a new one takes: no half of the old one stays.
+func TestDeadTenuredFlowLeavesWhole(t *testing.T) {
+	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65534}}, func(t *testing.T, f *fixture) { // a single port
+		c := f.converse(f.a.udp(40000, f.remote.at(53)))
+		c.receives(0)
+		f.older(10)
+		c.sends(0)
+		f.expectTiers("before", 0, 2)
+		f.older(301)
+		f.masqueradePort(f.a.udp(40001, f.remote.at(53)))
+		f.expectTiers("after", 2, 0)
+	})
+}
