@@ -72,7 +72,7 @@ func (g *generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 // allDestinations are the addresses that a packet may be for.
 func (g *generator) allDestinations() []netip.Addr {
 	all := []netip.Addr{
-		hostAddr, hostAddr, secondHostAddr, gatewayOne, gatewayTwo, gatewayThree, vipAddr, vipAddr,
+		hostAddr, hostAddr, secondHostAddr, ipv4.thirdHost, gatewayOne, gatewayTwo, gatewayThree, vipAddr, vipAddr,
 		clientAddr, remoteAddr, remoteAddr, refused.Addr(), sideways.Addr().Next(), narrow.Addr().Next(), chosenSource.Addr(),
 		addr("172.17.9.9"), addr("127.0.0.1"), addr("127.0.0.11"), addr("172.17.255.255"), addr("192.0.2.255"), addr("224.0.0.1"), addr("0.0.0.1"),
 	}
@@ -97,7 +97,7 @@ func (g *generator) destination() netip.Addr { return g.twin(pick(g, g.destinati
 func (g *generator) target(place string) netip.AddrPort {
 	to := g.destination()
 	if g.oneIn(2) {
-		to = g.twin(map[string]netip.Addr{"outside": hostAddr, "host": vipAddr, "loopback": addr("127.0.0.11")}[place])
+		to = g.twin(map[string]netip.Addr{"outside": pick(g, hostAddr, hostAddr, ipv4.thirdHost), "host": vipAddr, "loopback": addr("127.0.0.11")}[place])
 	}
 	if !to.IsValid() {
 		to = g.twin(pick(g, remoteAddr, remoteAddr, hostAddr, vipAddr))
@@ -418,7 +418,7 @@ func (g *generator) control() step {
 	case 8, 9:
 		return setsAlias([][]uint32{{}, {1}, {2}, {1, 2}, {2, 1, 4}, {6}}[g.IntN(6)])
 	case 10:
-		return pick[step](g, hostAddresses{hostAddr}, hostAddresses{hostAddr, secondHostAddr})
+		return pick[step](g, hostAddresses{hostAddr}, hostAddresses{hostAddr, secondHostAddr, ipv4.thirdHost}, hasThird{true}, hasThird{false})
 	case 11:
 		return pick(g, uplinks{true}, uplinks{true}, uplinks{g.oneIn(2)})
 	case 12:

@@ -50,6 +50,9 @@ type (
 	clearsAlias   struct{}
 	hostAddresses []netip.Addr // beside the gateways, with their twins
 	uplinks       struct{ up bool }
+	// hasThird says whether the host has its third address, which the maps are
+	// not told.
+	hasThird struct{ has bool }
 
 	// evicts takes one half out of the conntrack table, as a full one does.
 	evicts struct{ half model.Key }
@@ -160,6 +163,12 @@ func (s uplinks) do(w *world) error {
 		w.m.Uplinks[uint32(w.uplink)] = []netip.Addr{hostAddr, six(hostAddr)}
 	}
 	return w.maps.SetUplinks(up)
+}
+
+func (s hasThird) do(w *world) error {
+	w.setThird(s.has)
+	w.modelRoutes()
+	return nil
 }
 
 func (s evicts) do(w *world) error {

@@ -21,6 +21,7 @@ func (w *world) reset() {
 	w.m = model.New()
 	w.m.LocalPorts = w.config.LocalPorts
 	w.m.Devices[uint32(w.uplink)] = hostMAC
+	w.setThird(true)
 	w.modelRoutes()
 	w.m.Took = func(forward model.Key) (uint16, bool) {
 		half, ok := w.halves()[forward]
@@ -30,7 +31,7 @@ func (w *world) reset() {
 	w.setNetwork(networkTwo, maps.Network{Subnet: subnetTwo, Gateway: gatewayTwo, MAC: gatewayMAC, Rule: masqueradeTwo})
 	w.setNetwork(networkThree, maps.Network{Subnet: subnetThree, Gateway: gatewayThree, MAC: gatewayMAC})
 	for _, s := range []step{
-		hostAddresses{hostAddr, secondHostAddr}, uplinks{true},
+		hostAddresses{hostAddr, secondHostAddr, ipv4.thirdHost}, uplinks{true},
 		setsRule{masqueradeOne, maps.Rule{Kind: maps.RuleMasquerade, Network: networkOne}},
 		setsRule{masqueradeTwo, maps.Rule{Kind: maps.RuleMasquerade, Network: networkTwo}},
 		setsRule{aliasRule, maps.Rule{Kind: maps.RuleAlias, Network: networkOne}},
@@ -102,8 +103,12 @@ func (w *world) modelRoutes() {
 		if !kernel.FIBSource {
 			choice, second = netip.Addr{}, netip.Addr{}
 		}
-		for _, own := range []netip.Addr{hostAddr, secondHostAddr} {
-			w.m.Routes = append(w.m.Routes, model.Route{Prefix: netip.PrefixFrom(f.addr(own), f.addr(own).BitLen())})
+		own := []netip.Addr{hostAddr, secondHostAddr, ipv4.thirdHost}
+		if !w.hasThird {
+			own = own[:2]
+		}
+		for _, addr := range own {
+			w.m.Routes = append(w.m.Routes, model.Route{Prefix: netip.PrefixFrom(f.addr(addr), f.addr(addr).BitLen()), Local: true})
 		}
 		w.m.Routes = append(w.m.Routes,
 			model.Route{Prefix: f.prefix(refused)},

@@ -44,6 +44,8 @@ type world struct {
 	side    int
 	sockets map[model.Socket]func() error // what closes it
 	last    heard
+
+	hasThird bool // the host has its third address
 }
 
 // heard is a frame where it has arrived: in a container, by its name, or
@@ -71,6 +73,22 @@ func newWorld(t testing.TB, config loader.Config) *world {
 	w.routes(sixPrefix, six)
 	t.Cleanup(w.closeSockets)
 	return w
+}
+
+// setThird gives the host its third address, or takes it away.
+func (w *world) setThird(has bool) {
+	w.t.Helper()
+	if w.hasThird == has {
+		return
+	}
+	for _, c := range []*cast{ipv4, ipv6} {
+		if third := netip.PrefixFrom(c.thirdHost, c.onLink); has {
+			w.address("uplink0", third)
+		} else {
+			w.dropAddress("uplink0", third)
+		}
+	}
+	w.hasThird = has
 }
 
 // routes makes those of the world, in a family.
@@ -145,7 +163,6 @@ func (w *world) send(s sends, raw []byte) error {
 	w.m.Now = w.settle()
 	got := w.execute(hook, context, raw)
 	if now, sure := w.clock(); now != w.m.Now || !sure {
-		w.adoptCounters()
 		return errTick
 	}
 	want := w.m.Receive(model.Frame{Hook: hook, Ifindex: uint32(device), Raw: raw, GSO: s.gso, Forwarded: s.forwarded})

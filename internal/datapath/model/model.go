@@ -44,7 +44,8 @@ type Alias struct {
 // Route is what the host's routing table says of a prefix.
 type Route struct {
 	Prefix  netip.Prefix
-	Ifindex uint32     // 0: refused
+	Local   bool       // an address of the host's own
+	Ifindex uint32     // 0: refused, or local
 	Source  netip.Addr // what it prefers; zero where the kernel does not tell
 	MTU     int
 }

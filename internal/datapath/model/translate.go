@@ -51,8 +51,15 @@ func (m *Model) carry(p *packet, f *Flow, quoted *packet) verdict {
 	receiver := f.endpoint.index
 	switch target {
 	case targetOutside:
-		if _, reason := m.route(p, to.Dst); reason != 0 {
+		route, reason := m.route(p, to.Dst)
+		if reason != 0 {
 			return drop(reason)
+		}
+		if to.Src != ofFamily(m.Uplinks[route.Ifindex], to.Src) && !m.routeTo(to.Src).Local {
+			if quoted == nil {
+				m.end(f, key) // the host has lost the address
+			}
+			return drop(reasons.NoSource)
 		}
 	case targetPeer:
 		receiver = f.peer.index
