@@ -27,6 +27,16 @@ static __always_inline __u8 checksum_kind(struct __sk_buff *skb)
 }
 
 /*
+ * sum_changed tells the kernel of a difference that no checksum in the packet
+ * makes up for: the sum beside the packet, if there is one, has to follow.
+ */
+static __always_inline void sum_changed(struct __sk_buff *skb, __u64 diff)
+{
+	if (checksum_kind(skb) == CHECKSUM_COMPLETE)
+		bpf_csum_update(skb, sum_fold32(diff)); /* refused where there is none */
+}
+
+/*
  * checksum_write brings a field up to date, of any kind but CHECKSUM_COMPLETE.
  * That of CHECKSUM_PARTIAL holds the pseudo header's sum, not complemented: a
  * device or the stack will add the rest.

@@ -5,11 +5,17 @@
 #define UDP_CHECKSUM 6
 #define ICMP_CHECKSUM 2
 
-/* kernel_checksum hands both differences to the kernel, which knows what to do with them. */
+/*
+ * kernel_checksum hands both differences to the kernel, which knows what to do
+ * with them; before Linux 6.16 it believes that the IP header makes up for the
+ * addresses.
+ */
 static __always_inline bool kernel_checksum(struct __sk_buff *skb, __u32 offset, __wsum addresses, __wsum ports, __u64 flags)
 {
 	if (addresses && bpf_l4_csum_replace(skb, offset, 0, addresses, flags | AF(CHECKSUM_FLAGS)))
 		return false;
+	if (!AF(HEADER_HAS_SUM) && !csum_ipv6)
+		sum_changed(skb, addresses);
 	return !ports || !bpf_l4_csum_replace(skb, offset, 0, ports, flags);
 }
 
@@ -38,14 +44,16 @@ static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *
 		if (!AF(ICMP_HAS_PSEUDO))
 			addresses = 0;
 	}
-	if (kind == CHECKSUM_COMPLETE)
-		return kernel_checksum(skb, p->transport + at, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
 	field = transport_bytes(skb, p, at + sizeof(*field));
 	if (!field)
 		return false;
 	field += at / sizeof(*field);
-	if (may_be_none && !*field)
+	if (may_be_none && !*field) {
+		sum_changed(skb, (AF(HEADER_HAS_SUM) ? 0 : (__u64)addresses) + ports);
 		return true;
+	}
+	if (kind == CHECKSUM_COMPLETE)
+		return kernel_checksum(skb, p->transport + at, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
 	checksum_write(field, kind, addresses, ports);
 	if (may_be_none && !*field)
 		*field = 0xffff;
@@ -84,8 +92,11 @@ static __always_inline bool rewrite(struct __sk_buff *skb, packet_t *p, const fl
 	bool same_ports = p->key.sport == to->sport && p->key.dport == to->dport;
 
 	/* Only the first fragment has ports, and the checksum over all of them. */
-	if (p->later)
+	if (p->later) {
+		if (!AF(HEADER_HAS_SUM))
+			sum_changed(skb, addresses);
 		return rewrite_header(skb, to->src, to->dst, hops);
+	}
 	if (!transport_checksum(skb, p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
 	    (!same_ports && !write_ports(skb, p, to)))
 		return false;

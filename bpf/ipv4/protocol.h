@@ -9,6 +9,7 @@
 #define TRANSPORT_MASK4 "0x7f" /* an Ethernet and an IPv4 header end before */
 #define QUOTE_MASK4 "0xff"     /* and a second IPv4 header behind an ICMP header */
 #define ICMP_HAS_PSEUDO4 false /* its checksum covers no addresses */
+#define HEADER_HAS_SUM4 true   /* the header's checksum makes up for its addresses */
 #define CHECKSUM_FLAGS4 BPF_F_PSEUDO_HDR
 
 static __always_inline bool is_icmp_error4(__u8 type)

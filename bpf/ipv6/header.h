@@ -104,6 +104,8 @@ static __always_inline bool rewrite_header6(struct __sk_buff *skb, struct addr6 
 		return false;
 	ip->src = src;
 	ip->dst = dst;
+	if (hops)
+		sum_changed(skb, sum_replace(0, bpf_htons(ip->hop_limit), bpf_htons(ip->hop_limit - hops)));
 	ip->hop_limit -= hops;
 	return true;
 }

@@ -10,6 +10,7 @@
 #define TRANSPORT_MASK6 "0x1ff" /* IPV6_MAX_HEADERS and a transport header end before */
 #define QUOTE_MASK6 "0x3ff"
 #define ICMP_HAS_PSEUDO6 true /* RFC 4443 2.3 */
+#define HEADER_HAS_SUM6 false
 /* Without a checksum in its header, IPv6 leaves the sum over the packet as it was. */
 #define CHECKSUM_FLAGS6 (BPF_F_PSEUDO_HDR | (csum_ipv6 ? BPF_F_IPV6 : 0))
 

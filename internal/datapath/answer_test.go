@@ -49,7 +49,7 @@ func (f *fixture) expectTold(what string, hook datapath.Hook, device int, sent f
 	} else {
 		want[reasons.TtlExceeded]++
 	}
-	verdict, out := f.run(hook, skb{Ifindex: uint32(device)}, sent.bytes())
+	verdict, out := f.runAnswered(hook, skb{Ifindex: uint32(device)}, sent.bytes())
 	expectEqual(f.t, what+", drops", f.drops(), want)
 	if error := told(sent, from, mtu); verdict != redirect || !slices.Equal(out, error) {
 		f.t.Errorf("%s: verdict %d\ngot  %x\nwant %x", what, int32(verdict), out, error)
@@ -118,11 +118,12 @@ func TestSegmentsFitTheMTU(t *testing.T) {
 			{f.a.udp(1, f.remote.at(443)), 0, false},
 		} {
 			test.sent.payload = make([]byte, 3000)
-			before := f.drops()
+			before, run := f.drops(), f.run
 			if !test.fits {
 				before[reasons.MtuExceeded]++
+				run = f.runAnswered
 			}
-			f.run(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex), GSOSize: test.segment}, test.sent.bytes())
+			run(datapath.HookContainer, skb{Ifindex: uint32(f.a.ifindex), GSOSize: test.segment}, test.sent.bytes())
 			expectEqual(t, "drops", f.drops(), before)
 		}
 	})

@@ -29,7 +29,7 @@ func TestContainerARP(t *testing.T) {
 		"announced": func(raw []byte) []byte { copy(raw[38:], raw[28:32]); return raw },
 		"padded":    func(raw []byte) []byte { return append(raw, make([]byte, 18)...) },
 	} {
-		if verdict, _ := f.run(datapath.HookContainer, context, change(arp(f.b))); verdict != next {
+		if verdict, _ := f.runAnswered(datapath.HookContainer, context, change(arp(f.b))); verdict != next {
 			t.Errorf("%s: verdict %d, want it passed", name, int32(verdict))
 		}
 	}
@@ -66,7 +66,7 @@ func TestAliasARP(t *testing.T) {
 		"request": f.b.addr, "probe (RFC 5227)": netip.IPv4Unspecified(),
 	} {
 		copy(request[28:], sender.AsSlice())
-		verdict, out := f.run(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, request)
+		verdict, out := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, request)
 		want := arpReply(vipMAC, vipAddr, f.b.mac, sender)
 		if verdict != redirect || !bytes.Equal(out, want) {
 			t.Errorf("%s: verdict %d\ngot  %x\nwant %x", name, int32(verdict), out, want)
@@ -74,7 +74,7 @@ func TestAliasARP(t *testing.T) {
 	}
 	copy(request[38:], f.a.addr.AsSlice())
 	copy(request[28:], f.b.addr.AsSlice())
-	if verdict, _ := f.run(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, request); verdict != next {
+	if verdict, _ := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, request); verdict != next {
 		t.Errorf("for a neighbour: verdict %d", int32(verdict))
 	}
 }

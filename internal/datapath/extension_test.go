@@ -26,7 +26,7 @@ func TestExtensionsBehindTheEnd(t *testing.T) {
 		f.padding = make([]byte, 60)
 		want := w.drops()
 		want[reasons.Protocol]++
-		got := w.execute(datapath.HookContainer, skb{Ifindex: uint32(w.a.ifindex)}, f.bytes())
+		got := w.execute(0, datapath.HookContainer, skb{Ifindex: uint32(w.a.ifindex)}, f.bytes())
 		if got.code != shot {
 			t.Errorf("%s: verdict %d", name, int32(got.code))
 		}

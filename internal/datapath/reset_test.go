@@ -42,7 +42,7 @@ func (f *fixture) expectReset(what string, hook datapath.Hook, device int, sent 
 	f.t.Helper()
 	want := f.drops()
 	want[reason]++
-	verdict, out := f.run(hook, skb{Ifindex: uint32(device)}, sent.bytes())
+	verdict, out := f.runAnswered(hook, skb{Ifindex: uint32(device)}, sent.bytes())
 	expectEqual(f.t, what+", drops", f.drops(), want)
 	if reset := resetOf(sent); verdict != redirect || !slices.Equal(out, reset) {
 		f.t.Errorf("%s: verdict %d\ngot  %x\nwant %x", what, int32(verdict), out, reset)

@@ -2,9 +2,13 @@ package datapath_test
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
+	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/reasons"
@@ -32,13 +36,26 @@ type skb struct {
 	_              [3]uint32
 }
 
-// run sends raw bytes through a hook's program, and asserts what holds for
-// every packet: one counter of verdicts moves, checksums that were right stay
-// right, and what is redirected carries neither mark nor time stamp.
+// run sends raw bytes through a hook's program, as from a device that sums
+// packets up, and asserts what holds for every packet: one counter of verdicts
+// moves, checksums that were right stay right, and what is redirected carries
+// neither mark nor time stamp.
 func (f *fixture) run(hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
 	f.t.Helper()
+	return f.runWith(checksumComplete(), hook, context, raw)
+}
+
+// runAnswered is run for a packet that is answered by another one: that leaves by
+// a device, which does not ask for its sum.
+func (f *fixture) runAnswered(hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
+	f.t.Helper()
+	return f.runWith(0, hook, context, raw)
+}
+
+func (f *fixture) runWith(flags uint32, hook datapath.Hook, context skb, raw []byte) (uint32, []byte) {
+	f.t.Helper()
 	before, drops := f.packets(), f.drops()
-	got := f.execute(hook, context, raw)
+	got := f.execute(flags, hook, context, raw)
 	verdict, out, left := got.code, got.raw, got.left
 	if !f.config.DryRun {
 		counted := verdictOf(verdict)
@@ -67,17 +84,37 @@ type result struct {
 }
 
 // execute sends raw bytes through a hook's program, with a mark and a time stamp.
-func (f *fixture) execute(hook datapath.Hook, context skb, raw []byte) result {
+func (f *fixture) execute(flags uint32, hook datapath.Hook, context skb, raw []byte) result {
 	f.t.Helper()
 	context.Mark, context.Tstamp = 0xbeef, 1
 	var left skb
-	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left}
+	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left, Flags: flags}
 	code, err := f.loader.Program(hook).Run(options)
-	if err != nil {
+	if errors.Is(err, unix.EBADMSG) {
+		f.t.Errorf("after the %s program the sum beside the packet is wrong", hook)
+	} else if err != nil {
 		f.t.Fatalf("run the %s program: %v", hook, err)
 	}
 	return result{code, options.DataOut, left}
 }
+
+// checksumComplete is BPF_F_TEST_SKB_CHECKSUM_COMPLETE, of Linux 6.16: the packet
+// has its sum beside it, which must be right afterwards, or EBADMSG. It is 0 where
+// the kernel has none.
+var checksumComplete = sync.OnceValue(func() uint32 {
+	const flag = 1 << 2
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return 0
+	}
+	defer program.Close()
+	if _, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64), Flags: flag}); err != nil {
+		return 0
+	}
+	return flag
+})
 
 // fromContainer sends a frame from e, which the container hook sees.
 func (f *fixture) fromContainer(e endpoint, sent frame) (uint32, []byte) {

@@ -161,7 +161,7 @@ func (w *world) send(s sends, raw []byte) error {
 		context.IngressIfindex = uint32(w.uplink)
 	}
 	w.m.Now = w.settle()
-	got := w.execute(hook, context, raw)
+	got := w.execute(0, hook, context, raw)
 	if now, sure := w.clock(); now != w.m.Now || !sure {
 		return errTick
 	}
