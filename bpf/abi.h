@@ -55,6 +55,8 @@ enum {
 #define BPF_FIB_LKUP_RET_NO_SRC_ADDR 9
 
 #define BPF_TCP_ESTABLISHED 1
+#define BPF_TCP_CLOSE 7
+#define BPF_TCP_LISTEN 10
 
 /* Verdicts of tc programs; TCX_NEXT has the same value as TC_ACT_UNSPEC. */
 #define TCX_NEXT (-1)

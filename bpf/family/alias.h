@@ -57,8 +57,10 @@ static __always_inline int meet(struct __sk_buff *skb, packet_t *p, __u32 index,
 	flow->dport = p->key.dport;
 	/* A port of the gateway may be a socket's. A client's own is its own, unless
 	 * another alias leads it to the same member, or it is that member and asks
-	 * for the port that it asks from: its answers would look like its requests. */
-	own = !loopback && (client != index || flow->sport != flow->dport);
+	 * for the port that it asks from: its answers would look like its requests. The
+	 * host may have a connection from the port to the member itself. */
+	own = !loopback && (client != index || flow->sport != flow->dport) &&
+	      !(search.host_source && host_socket_has(&search, true));
 	if ((!own || !flow_claim(&p->key, flow)) && !snat_claim(&search))
 		return drop(p, REASON_MASQUERADE_EXHAUSTED);
 	return open_flow(p, flow);

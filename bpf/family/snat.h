@@ -18,13 +18,14 @@ snat_search_t {
 	bool found;
 };
 
-/* Whether a socket of the host would get the replies. */
-static __always_inline bool host_socket_has(snat_search_t *search)
+/* Whether a socket of the host, or only one that is connected, would get the replies. */
+static __always_inline bool host_socket_has(snat_search_t *search, bool connected)
 {
 	flow_t *flow = search->flow;
 	struct bpf_sock_tuple tuple;
 	__u32 size = tuple_of(&tuple, flow->dst, flow->dport, flow->src, flow->sport);
 	struct bpf_sock *sk;
+	bool has;
 
 	if (search->key.protocol == IPPROTO_TCP)
 		sk = bpf_sk_lookup_tcp(search->skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
@@ -34,8 +35,10 @@ static __always_inline bool host_socket_has(snat_search_t *search)
 		return false;
 	if (!sk)
 		return false;
+	/* UDP uses TCP's names. */
+	has = !connected || (sk->state != BPF_TCP_CLOSE && sk->state != BPF_TCP_LISTEN);
 	bpf_sk_release(sk);
-	return true;
+	return has;
 }
 
 static long snat_probe(__u32 i, snat_search_t *search)
@@ -47,7 +50,7 @@ static long snat_probe(__u32 i, snat_search_t *search)
 	search->probes = i + 1;
 	search->flow->sport = bpf_htons(snat_port((search->start + i) % ports));
 	if (search->host_source &&
-	    (port_head(search->key.protocol, search->flow->sport) || host_socket_has(search)))
+	    (port_head(search->key.protocol, search->flow->sport) || host_socket_has(search, false)))
 		return 0;
 	search->found = flow_claim(&search->key, search->flow);
 	return search->found;

@@ -1,6 +1,7 @@
 package datapath_test
 
 import (
+	"net"
 	"testing"
 
 	"github.com/google/gopacket/layers"
@@ -164,6 +165,37 @@ func TestAliasFromHost(t *testing.T) {
 				verdict, out = f.fromHost(sent)
 				f.expect(name+", request again", verdict, out, next, inside)
 			}
+		}
+	})
+}
+
+// TestAliasAvoidsTheHostsConnections covers a host that talks to a member itself
+// from the port that it then asks the alias from (nf_nat_edemux.sh): the answers
+// would be one's and the other's. A socket that is not connected has no such
+// answers.
+func TestAliasAvoidsTheHostsConnections(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		f.alias(f.a)
+		gateway := station{gatewayMAC, vipMAC, f.gatewayOne}
+		own := func(port uint16) net.Addr { return net.UDPAddrFromAddrPort(at(f.gatewayOne, port)) }
+		connected, err := net.DialUDP(f.network("udp"), own(40000).(*net.UDPAddr), net.UDPAddrFromAddrPort(f.a.at(53)))
+		must(t, err)
+		defer connected.Close()
+		bound, err := net.ListenPacket(f.network("udp"), own(40001).String())
+		must(t, err)
+		defer bound.Close()
+		for port, kept := range map[uint16]bool{40000: false, 40001: true, 40002: true} {
+			sent := gateway.udp(port, at(f.vip, 53))
+			verdict, out := f.fromHost(sent)
+			inside := sent.from(at(f.gatewayOne, sourcePort(out))).to(f.a.at(53))
+			inside.dstMAC = f.a.mac
+			f.expect("request", verdict, out, next, inside)
+			if (inside.sport == port) != kept {
+				t.Errorf("from port %d: the member sees port %d", port, inside.sport)
+			}
+			answer := inside.answer(f.a.station, 0)
+			verdict, out = f.fromContainer(f.a, answer)
+			f.expect("answer", verdict, out, next, answer.from(at(f.vip, 53)).to(at(f.gatewayOne, port)))
 		}
 	})
 }

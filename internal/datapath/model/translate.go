@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -239,6 +240,11 @@ func (m *Model) socketConnected(k Key) bool {
 	return false
 }
 
+// connected says whether a connected socket of the host gets the packets of a key.
+func (m *Model) connected(k Key) bool {
+	return slices.ContainsFunc(m.Sockets, func(s Socket) bool { return s.Remote.IsValid() && s.gets(k) })
+}
+
 // balance opens a flow to the member of an alias whose turn it is, false when
 // the packet is for no alias.
 func (m *Model) balance(p *packet) (verdict, bool) {
@@ -281,7 +287,7 @@ func (m *Model) meet(p *packet, index, rule uint32, src netip.Addr) verdict {
 		inside.Src = m.Networks[to.Network].gateway(p.dst)
 	}
 	f.Back = inside.answer(to.Network)
-	own := !loopback && (p.sender != index || p.sport != p.dport)
+	own := !loopback && (p.sender != index || p.sport != p.dport) && (p.sender != 0 || !m.connected(f.Back))
 	if (!own || !m.claim(f)) && !m.claimPort(f, p.sender == 0) {
 		return drop(reasons.MasqueradeExhausted)
 	}
