@@ -43,6 +43,8 @@ func TestBadNetworks(t *testing.T) {
 	l.Host.Route("10.9.0.0/16", lab.ClientAddr)
 	l.OK("network", "create", "--subnet=172.20.0.0/16", "taken")
 	l.OK("run", "-d", "--name=net00", "--network=taken")
+	l.OK("network", "create", "--ipv6", "--subnet=fd00:20::/64", "dual")
+	l.OK("run", "-d", "--name=net06", "--network=dual")
 	for _, b := range []badInput{
 		{"network create --subnet=10.1.0.0/24 --subnet=10.2.0.0/24 n", 1, "10.2.0.0/24"},
 		{"network create --subnet=10.1.0.0/24 --gateway=10.1.0.1 --gateway=10.1.0.2 n", 1, "10.1.0.2"},
@@ -57,7 +59,17 @@ func TestBadNetworks(t *testing.T) {
 		{"network create --subnet=127.1.0.0/16 n", 1, "127.1.0.0/16"},
 		{"network create --subnet=224.1.0.0/16 n", 1, "224.1.0.0/16"},
 		{"network create --subnet=0.0.0.0/0 n", 1, "0.0.0.0/0"},
-		{"network create --subnet=fd00::/64 n", 1, "fd00::/64"},
+		{"network create --subnet=fd00::/64 n", 1, "fd00::/64 is of IPv6: add --ipv6"},
+		{"network create --gateway=fd00::1 n", 1, "fd00::1 is of IPv6: add --ipv6"},
+		{"network create --ipv6 --gateway=fd00::1 n", 1, "add --subnet"},
+		{"network create --ipv6 --subnet=fd00::/64 --subnet=fd01::/64 n", 1, "fd01::/64"},
+		{"network create --ipv6 --subnet=fd00::/64 --gateway=fd00::1 --gateway=fd00::2 n", 1, "fd00::2"},
+		{"network create --ipv6 --subnet=fd00::/64 --gateway=fd01::1 n", 1, "outside the subnet"},
+		{"network create --ipv6 --subnet=fd00::1/64 n", 1, "use that"},
+		{"network create --ipv6 --subnet=fd00::/127 n", 1, "use /126"},
+		{"network create --ipv6 --subnet=fe80::/64 n", 1, "neither global unicast nor unique local"},
+		{"network create --ipv6 --subnet=2001:db8:2::/64 n", 1, "the host's route to 2001:db8:2::/64"},
+		{"network create --ipv6 --subnet=fd00:20::/80 n", 1, "overlaps fd00:20::/64 of network dual"},
 		{"network create --subnet=nonsense n", 1, "nonsense"},
 		{"network create --subnet=172.21.0.0/16 --gateway=172.22.0.1 n", 1, "172.22.0.1"},
 		{"network create --subnet=172.21.0.0/16 --gateway=172.21.0.0 n", 1, "172.21.0.0"},
@@ -93,6 +105,8 @@ func TestBadContainers(t *testing.T) {
 	l.OK("network", "create", "--subnet=172.20.0.0/29", "small")
 	l.OK("run", "-d", "--name=net00", "-p", "8080:80", "-p", "9000-9005:9000-9005/udp")
 	l.OK("run", "-d", "--name=net01", "--network=small", "--ip=172.20.0.5")
+	l.OK("network", "create", "--ipv6", "--subnet=fd00:20::/126", "dual")
+	l.OK("run", "-d", "--name=net06", "--network=dual", "-p", "[::]:6000:80")
 	l.OK("create", "--name=created", "-p", "5000:80")
 	for _, b := range []badInput{
 		{"run -d --name=net00", 125, "already in use"},
@@ -119,6 +133,18 @@ func TestBadContainers(t *testing.T) {
 		{"run -d --ip=172.20.0.7 --network=small", 125, "172.20.0.7"},
 		{"run -d --ip=nonsense --network=small", 125, "nonsense"},
 		{"run -d --ip=172.17.0.9 --network=none", 125, "--ip"},
+		{"run -d --ip6=fd00:20::9 --network=none", 125, "--ip6"},
+		{"run -d --ip6=fd00:20::9", 125, "network bridge has no IPv6"},
+		{"run -d --ip6=172.20.0.3 --network=dual", 125, "not an IPv6 address"},
+		{"run -d --ip6=fd00:21::2 --network=dual", 125, "outside the subnet fd00:20::/126"},
+		{"run -d --ip6=fd00:20::1 --network=dual", 125, "Address already in use"},
+		{"run -d --ip6=fd00:20::3 --network=dual --network-alias=rr", 125, "no available IPv6 addresses"},
+		{"run -d -p [::]:80:80", 125, "network bridge has no IPv6: make one with `network create --ipv6`"},
+		{"run -d --network=dual -p 6000:80", 125, "[::]:6000"},
+		{"run -d --network=dual -p [2001:db8:2::1]:6000:80", 125, "[2001:db8:2::1]:6000"},
+		{"run -d --network=dual -p [2001:db8:2::99]:6001:80", 125, "the host has no address 2001:db8:2::99"},
+		{"run -d --network=dual -p [fe80::1]:6001:80", 125, "link-local"},
+		{"run -d --network=dual -p [::1:6001:80", 125, "not an IP address"},
 		{"run -d --cap-add=NONSENSE", 125, "NONSENSE"},
 		{"run -d --rootfs=/nonsense", 125, "/nonsense"},
 		{"run -d --workdir=relative", 125, "relative"},
@@ -137,6 +163,7 @@ func TestBadContainers(t *testing.T) {
 		{"run -d --net=container:net00 --add-host=db:192.0.2.9", 125, "custom host-to-IP mapping and the network mode"},
 		{"run -d --net=container:net00 --dns=192.0.2.53", 125, "dns and the network mode"},
 		{"run -d --net=container:net00 --ip=172.17.0.9", 125, "user specified IP address"},
+		{"run -d --net=container:net00 --ip6=fd00:20::2", 125, "--ip6 and the network mode"},
 		{"run -d --net=container:net00 --net-alias=rr", 125, "network-scoped alias"},
 		{"run -d --net=container:net00 --link=net00", 125, "container type network can't be used with links"},
 		{"run -d --net=host --link=net00", 125, "host type networking can't be used with links"},

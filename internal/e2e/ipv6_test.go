@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/lab"
 )
@@ -347,6 +349,59 @@ func TestHostAddressesFollowIPv6(t *testing.T) {
 	l.Host.Output("ip", "addr", "del", second+"/64", "dev", "eth0")
 	expectInvariants(l)
 	expectUnreached(t, l.Client, port(second, "8080"))
+}
+
+// TestRow05DefaultNetworkWithIPv6 covers a daemon that gives it IPv6, and one that
+// takes it away again, while a container runs and while none does.
+func TestRow05DefaultNetworkWithIPv6(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("create", "--name=net00", "-p", "8080:80", "--", selfPath, "tcp-echo", ":80")
+	subnet := func() string {
+		return l.OK("network", "inspect", "--format={{range .IPAM.Config}}{{.Subnet}} {{end}}", "bridge")
+	}
+	if got := subnet(); got != "172.17.0.0/16 " {
+		t.Errorf("without --ipv6: %s", got)
+	}
+	l.StopDaemon(unix.SIGTERM)
+	l.StartDaemon("--ipv6", "--fixed-cidr-v6=fd00:17::/64")
+	l.OK("start", "net00")
+	if got := hostPart(t, greeting(l.Client, port(lab.HostAddr6, "8080"))); got != lab.ClientAddr6 {
+		t.Errorf("the server saw %s", got)
+	}
+	settings := inspect(l, "net00").NetworkSettings
+	want := []api.PortBinding{{HostIP: "0.0.0.0", HostPort: "8080"}, {HostIP: "::", HostPort: "8080"}}
+	if got := settings.Ports["80/tcp"]; !slices.Equal(got, want) || settings.GlobalIPv6Address != "fd00:17::2" || settings.IPv6Gateway != "fd00:17::1" {
+		t.Errorf("inspect: %+v", settings)
+	}
+	l.StopDaemon(unix.SIGKILL)
+	l.StartDaemon()
+	if got := subnet(); got != "172.17.0.0/16 fd00:17::/64 " {
+		t.Errorf("while a container runs it has become %s", got)
+	}
+	greeting(l.Client, port(lab.HostAddr6, "8080"))
+	l.OK("stop", "-t", "0", "net00")
+	l.StopDaemon(unix.SIGTERM)
+	l.StartDaemon()
+	if got := subnet(); got != "172.17.0.0/16 " {
+		t.Errorf("with no container it has stayed %s", got)
+	}
+	l.OK("start", "net00")
+	greeting(l.Client, port(lab.HostAddr, "8080"))
+	expectInvariants(l)
+}
+
+func TestBadDefaultNetwork(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	for flags, says := range map[string]string{
+		"--fixed-cidr-v6=fd00:17::/64":         "add --ipv6",
+		"--ipv6 --fixed-cidr-v6=fd00:17::1/64": "use that",
+		"--ipv6 --fixed-cidr-v6=172.17.0.0/16": "neither global unicast nor unique local",
+	} {
+		args := append([]string{"--root", l.Root, "daemon", "--cgroup", l.Cgroup}, strings.Fields(flags)...)
+		expectLine(t, flags, l.Host.Run(lab.Binary(t), args...), 1, says)
+	}
 }
 
 // TestWithoutIPv6 covers a host that has it switched off: IPv4 is as ever.

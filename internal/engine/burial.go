@@ -82,5 +82,6 @@ func (e *Engine) Settle() {
 func (e *Engine) Close() {
 	e.verb.Lock()
 	defer e.verb.Unlock()
+	e.announcing.Wait()
 	e.graveyard.close()
 }

@@ -29,12 +29,6 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 		name: "deliver",
 		do:   func() error { return e.writeEndpoint(n, *ep, ifindex, true) },
 	})
-	if ep.Owned && n.HasIPv6() {
-		p = append(p, step{
-			name: "announce",
-			do:   func() error { e.announce(n, *ep); return nil },
-		})
-	}
 	p = append(p, e.aliasSteps(n, ep)...)
 	return append(p, step{
 		name: "ready",
@@ -94,12 +88,18 @@ func vethOf(n Network, ep Endpoint) netdev.Veth {
 	return v
 }
 
-// announce tells an endpoint's neighbours of its IPv6 address. Those that miss it
-// ask when they are in doubt.
+// announce tells an endpoint's neighbours of its IPv6 address. Nobody waits for
+// that: it takes until the kernel has noticed that the devices are up, and
+// neighbours that miss it ask when they are in doubt.
 func (e *Engine) announce(n Network, ep Endpoint) {
-	if err := e.devices.Announce(vethOf(n, ep)); err != nil {
-		e.log.Debug("neighbours were not told of an address", "endpoint", ep.ID, "error", err)
+	if !ep.Owned || !n.HasIPv6() {
+		return
 	}
+	e.announcing.Go(func() {
+		if err := e.devices.Announce(vethOf(n, ep)); err != nil {
+			e.log.Debug("neighbours were not told of an address", "endpoint", ep.ID, "error", err)
+		}
+	})
 }
 
 func (e *Engine) removeVeth(n Network, ep Endpoint) {

@@ -51,6 +51,9 @@ type Engine struct {
 	registry  *registry
 	graveyard *graveyard
 
+	// announcing are those who tell neighbours of addresses.
+	announcing sync.WaitGroup
+
 	// verb is held by whatever changes intent or the kernel. It guards the
 	// fields below.
 	verb     sync.Mutex

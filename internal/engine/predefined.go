@@ -88,6 +88,7 @@ func (e *Engine) changeDefault(ctx context.Context, n Network) error {
 		return err
 	}
 	e.graveyard.settle() // its name is needed again
+	e.graveyard.settle() // the device's name is needed again
 	n.Subnet6, n.Gateway6 = subnet, gateway
 	if err := e.registry.replaceNetwork(n); err != nil {
 		return err
