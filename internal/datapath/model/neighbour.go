@@ -31,6 +31,7 @@ func (m *Model) containerARP(p *packet, from Endpoint) verdict {
 	copy(arp[targetMAC:], arp[senderMAC:target])
 	copy(arp[senderMAC:], mac)
 	copy(arp[sender:], asked.AsSlice())
+	p.answered = true
 	return redirect
 }
 
@@ -75,7 +76,7 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	binary.BigEndian.PutUint32(nd[flags:], 0x60000000)
 	nd[option] = 2
 	copy(nd[option+2:], mac)
-	p.fresh = []int{p.transport + 2}
+	p.answered, p.fresh = true, []int{p.transport + 2}
 	return redirect, true
 }
 

@@ -44,11 +44,12 @@ type packet struct {
 	dport     uint16 // of an echo reply: the identifier
 	echoReply bool
 
-	sender uint32     // the endpoint that has sent it, 0 outside
-	self   netip.Addr // who speaks to its sender for the host
-	zone   uint16
-	fresh  []int
-	mtu    int // that of the route, when the packet does not fit
+	sender   uint32     // the endpoint that has sent it, 0 outside
+	self     netip.Addr // who speaks to its sender for the host
+	zone     uint16
+	fresh    []int // offsets of checksums made anew
+	answered bool
+	mtu      int // that of the route, when the packet does not fit
 }
 
 func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }

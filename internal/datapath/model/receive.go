@@ -27,6 +27,9 @@ type Outcome struct {
 	Reason  reasons.Reason // of a drop
 	// Told says that the packet has become an error, or a reset, to its sender.
 	Told bool
+	// Answered says so of what asks for a neighbour, too: the frame has become
+	// another one, to its sender.
+	Answered bool
 	// Raw is the frame that leaves; its checksums are those of the one that
 	// came, see Sums, but for those at the offsets of Fresh, which are made anew.
 	// It means nothing when the packet is dropped in silence.
@@ -56,7 +59,7 @@ func (m *Model) Receive(f Frame) Outcome {
 		m.Drops[v.reason]++
 		o.Told = m.tell(p, v.reason)
 	}
-	o.Raw, o.Fresh = p.raw, p.fresh
+	o.Raw, o.Fresh, o.Answered = p.raw, p.fresh, p.answered
 	return o
 }
 
@@ -129,7 +132,7 @@ func (p *packet) becomeError(reason reasons.Reason) bool {
 func (p *packet) becomeAnswer(from netip.Addr, protocol uint8, checksum int, message []byte) {
 	ip := p.ip()
 	p.raw = slices.Concat(p.raw[6:12], p.raw[:6], p.raw[12:14], ip.answer(protocol, len(message)), from.AsSlice(), p.src.AsSlice(), message)
-	p.fresh = []int{ethernetLength + ip.header + checksum}
+	p.answered, p.fresh = true, []int{ethernetLength + ip.header + checksum}
 	if p.ethertype == etherIPv4 {
 		p.fresh = append(p.fresh, ethernetLength+10)
 	}
