@@ -16,40 +16,81 @@ import (
 )
 
 // initStage is the argument that makes this program the first process of a
-// container, and statusFD the pipe on which that process reports a failure.
+// container. On statusFD that process reports a failure; from goFD it reads a
+// byte before it becomes the command.
 const (
 	initStage = "init"
 	statusFD  = 3
+	goFD      = 4
 )
 
-// spawnContainer starts this program's second stage in new namespaces and
-// returns its PID once it has become the command.
-func spawnContainer(config shim.Config, dir string, s *streams) (pid int, err error) {
+// stage is this program's second stage: a process in a new container's
+// namespaces that has not become the command yet.
+type stage struct {
+	pid     int
+	status  *os.File
+	goAhead *os.File
+}
+
+// prepareContainer starts the second stage, which makes everything ready and
+// waits.
+func prepareContainer(dir string, s *streams) (*stage, error) {
 	status, statusOut, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer status.Close()
-	pid, err = syscall.ForkExec("/proc/self/exe", []string{companion.Shim, initStage, dir}, &syscall.ProcAttr{
+	defer statusOut.Close()
+	goIn, goAhead, err := os.Pipe()
+	if err != nil {
+		status.Close()
+		return nil, err
+	}
+	defer goIn.Close()
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{companion.Shim, initStage, dir}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
-		Files: append(s.childFDs(), statusOut.Fd()),
+		Files: append(s.childFDs(), statusOut.Fd(), goIn.Fd()),
 		Sys: &syscall.SysProcAttr{
 			Setsid:     true,
 			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 			Pdeathsig:  unix.SIGKILL, // nothing outlives its shim
 		},
 	})
-	statusOut.Close()
 	if err != nil {
-		return 0, fmt.Errorf("make the container's namespaces: %w", err)
+		status.Close()
+		goAhead.Close()
+		return nil, fmt.Errorf("make the container's namespaces: %w", err)
 	}
-	if err := readStatus(status); err != nil {
-		var ignored syscall.WaitStatus
-		_, _ = syscall.Wait4(pid, &ignored, 0, nil)
+	return &stage{pid: pid, status: status, goAhead: goAhead}, nil
+}
+
+// become lets the stage become the command, and returns its PID once it has.
+func (s *stage) become() (pid int, err error) {
+	defer s.status.Close()
+	_, _ = s.goAhead.Write([]byte{1}) // one that has failed reads nothing
+	s.goAhead.Close()
+	if err := readStatus(s.status); err != nil {
+		s.reap()
 		return 0, err
 	}
-	return pid, nil
+	return s.pid, nil
+}
+
+// abandon ends a stage that nobody wants any more.
+func (s *stage) abandon() {
+	_ = syscall.Kill(s.pid, syscall.SIGKILL)
+	s.reap()
+	s.status.Close()
+	s.goAhead.Close()
+}
+
+func (s *stage) reap() {
+	var ignored syscall.WaitStatus
+	for {
+		if _, err := syscall.Wait4(s.pid, &ignored, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
 }
 
 // readStatus returns the failure that the second stage reports; its end
@@ -71,6 +112,7 @@ func readStatus(status *os.File) error {
 func initContainer(dir string) {
 	status := os.NewFile(statusFD, "status")
 	unix.CloseOnExec(statusFD)
+	unix.CloseOnExec(goFD)
 	err := becomeCommand(dir, status)
 	var failure *shim.StartError
 	if !errors.As(err, &failure) {
@@ -100,14 +142,29 @@ func becomeCommand(dir string, status *os.File) error {
 	if err := dropCapabilities(config.Capabilities); err != nil {
 		return err
 	}
+	var path string
+	if len(config.Args) > 0 {
+		if path, err = findCommand(config); err != nil {
+			return err
+		}
+	}
+	awaitGo()
 	if len(config.Args) == 0 {
 		pause(status)
 	}
-	path, err := findCommand(config)
-	if err != nil {
-		return err
-	}
 	return execError(config.Args[0], unix.Exec(path, config.Args, config.Env))
+}
+
+// awaitGo returns when the shim says so. A shim that is gone ends the process.
+func awaitGo() {
+	for {
+		switch n, err := unix.Read(goFD, make([]byte, 1)); {
+		case n == 1:
+			return
+		case !errors.Is(err, unix.EINTR):
+			os.Exit(1)
+		}
+	}
 }
 
 func enterNetwork(path string) error {

@@ -65,47 +65,35 @@ func sayReady() error {
 }
 
 // run waits for the first client, runs the command, and returns how it ended.
+// What takes time is done before a client comes; if it failed the client is
+// told.
 func (k *keeper) run(dir string) shim.Exit {
+	c := k.prepare(dir)
+	defer c.close()
 	select {
 	case <-k.start:
 	case <-k.killed:
+		c.abandon()
 		return k.failed(&shim.StartError{Code: 128 + int(syscall.SIGKILL), Message: "killed before it was started"})
 	case <-time.After(goTimeout):
+		c.abandon()
 		return k.failed(&shim.StartError{Code: 125, Message: "nobody started the command"})
 	}
-	log, err := openLog(k.config.LogPath)
+	pid, err := c.begin(k.config)
 	if err != nil {
 		return k.failed(err)
 	}
-	defer log.close()
-	k.log = log
-	streams, err := openStreams(k.config.OpenStdin)
-	if err != nil {
-		return k.failed(err)
-	}
-	pid, err := k.spawn(dir, streams)
-	streams.closeChild()
-	if err != nil {
-		return k.failed(err)
-	}
-	k.started(pid, streams.stdin)
-	copied := k.copyOutput(streams)
+	k.started(pid, c.streams.stdin)
+	copied := k.copyOutput(c.streams)
 	code := k.wait(pid)
 	exit := shim.Exit{Code: code, Time: time.Now()}
 	if err := shim.WriteExit(dir, exit); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice-shim: note the exit:", err)
 	}
 	k.tellWatchers(exit)
-	streams.drain()
+	c.streams.drain()
 	copied.Wait()
 	return exit
-}
-
-func (k *keeper) spawn(dir string, s *streams) (pid int, err error) {
-	if k.config.Target != 0 {
-		return spawnInside(k.config, s)
-	}
-	return spawnContainer(k.config, dir, s)
 }
 
 // wait reaps the command and returns its exit code, 128 and the signal's

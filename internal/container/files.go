@@ -17,14 +17,14 @@ import (
 // a container can reach; Docker uses the same.
 const fallbackServer = "8.8.8.8"
 
-// writeFiles writes hosts, hostname and resolv.conf. They are written in place:
-// a running container has them bound. In a network that has names the name server
-// is ours.
-func writeFiles(f files, r Record, addrs []netip.Addr, network engine.Network) error {
+// writeFiles writes hosts, as yet without an address, hostname and resolv.conf.
+// They are written in place: a running container has them bound. In a network
+// that has names the name server is ours.
+func writeFiles(f files, r Record, network engine.Network) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil { // who cleans up by hand takes it along
 		return err
 	}
-	if err := os.WriteFile(f.hosts(), hostsFile(r, addrs), 0o644); err != nil {
+	if err := writeHosts(f, r, nil); err != nil {
 		return err
 	}
 	if err := os.WriteFile(f.hostname(), []byte(r.Hostname()+"\n"), 0o644); err != nil {
@@ -39,6 +39,11 @@ func writeFiles(f files, r Record, addrs []netip.Addr, network engine.Network) e
 		conf = namedResolvConf(host)
 	}
 	return os.WriteFile(f.resolvConf(), conf, 0o644)
+}
+
+// writeHosts writes hosts in place.
+func writeHosts(f files, r Record, addrs []netip.Addr) error {
+	return os.WriteFile(f.hosts(), hostsFile(r, addrs), 0o644)
 }
 
 // hostsFile is a container's /etc/hosts; there are no addresses without a network.

@@ -12,18 +12,20 @@ import (
 )
 
 // enterSandbox makes the container a user of its sandbox. One of its own is
-// made unless others have kept it since the container ended last.
-func (m *Manager) enterSandbox(ctx context.Context, r Record) error {
+// made unless others have kept it since the container ended last. It calls
+// habitable as soon as a process can be made in it, at the end at the latest.
+func (m *Manager) enterSandbox(ctx context.Context, r Record, habitable func()) error {
 	if r.Joined() {
 		if err := m.join(r); err != nil {
 			return err
 		}
 	} else {
-		build := func() (string, error) { return m.buildSandbox(ctx, r) }
+		build := func() (string, error) { return m.buildSandbox(ctx, r, habitable) }
 		if err := m.sandboxes.acquire(r.Sandbox, build); err != nil {
 			return err
 		}
 	}
+	habitable()
 	m.drain(r, false) // whoever shared it may be stopping
 	m.followAddress(r.Sandbox)
 	return nil
@@ -31,7 +33,7 @@ func (m *Manager) enterSandbox(ctx context.Context, r Record) error {
 
 // buildSandbox makes a container's network namespace, its endpoint, and the
 // files that name it. It leaves nothing when it fails.
-func (m *Manager) buildSandbox(ctx context.Context, r Record) (endpointID string, err error) {
+func (m *Manager) buildSandbox(ctx context.Context, r Record, habitable func()) (endpointID string, err error) {
 	network, err := m.Engine.Network(r.NetworkID)
 	if err != nil || network.Driver == engine.DriverHost {
 		return "", err
@@ -45,15 +47,19 @@ func (m *Manager) buildSandbox(ctx context.Context, r Record) (endpointID string
 			err = errors.Join(err, m.removeSandbox(r.ID, endpoint.ID))
 		}
 	}()
-	if network.Driver == engine.DriverBridge {
-		if endpoint, err = m.Engine.CreateEndpoint(ctx, m.endpointRequest(r, network)); err != nil {
-			return "", err
-		}
-	}
-	if err := writeFiles(filesOf(m.Dirs, r.ID), r, endpoint.Addresses(), network); err != nil {
+	f := filesOf(m.Dirs, r.ID)
+	if err := writeFiles(f, r, network); err != nil {
 		return "", err
 	}
-	return endpoint.ID, m.serveNames(r, network)
+	habitable()
+	serving := make(chan error)
+	go func() { serving <- m.serveNames(r, network) }()
+	if network.Driver == engine.DriverBridge {
+		if endpoint, err = m.Engine.CreateEndpoint(ctx, m.endpointRequest(r, network)); err == nil {
+			err = writeHosts(f, r, endpoint.Addresses())
+		}
+	}
+	return endpoint.ID, errors.Join(err, <-serving)
 }
 
 // named reports whether containers find each other by name in the network.

@@ -42,27 +42,30 @@ func (m *Manager) removed(c *container) bool {
 	return c.gone
 }
 
-// start enters the sandbox, launches the shim and, unless somebody will attach,
-// lets it start the command.
+// start enters the sandbox, launches the shim meanwhile and, unless somebody
+// will attach, lets it start the command.
 func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) (err error) {
 	if err := m.requireLinked(r); err != nil {
 		return err
 	}
-	if err := m.enterSandbox(ctx, r); err != nil {
-		return err
+	l := m.newLaunch(r)
+	if err := m.enterSandbox(ctx, r, l.begin); err != nil {
+		return errors.Join(err, l.abort())
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.release(r))
 		}
 	}()
-	config, err := m.shimConfig(r)
+	conn, err := l.wait()
 	if err != nil {
 		return err
 	}
-	conn, pid, err := m.launch(r, config, hold)
-	if err != nil {
-		return err
+	pid := 0
+	if !hold {
+		if pid, err = conn.Start(); err != nil {
+			return errors.Join(err, conn.Close())
+		}
 	}
 	err = m.update(c, func(record *Record) {
 		record.State, record.Pid = Running, pid
@@ -74,27 +77,6 @@ func (m *Manager) start(ctx context.Context, c *container, r Record, hold bool) 
 	}
 	m.watch(c, conn, hold)
 	return nil
-}
-
-// launch starts the shim and returns a connection to it that nothing has been
-// read from but the command's start.
-func (m *Manager) launch(r Record, config shim.Config, hold bool) (*shim.Conn, int, error) {
-	dir := m.Dirs.Shim(r.ID)
-	if err := shim.Remove(dir); err != nil {
-		return nil, 0, err
-	}
-	if err := shim.Launch(m.Shim, dir, config); err != nil {
-		return nil, 0, err
-	}
-	conn, err := shim.Dial(shim.Socket(dir))
-	if err != nil || hold {
-		return conn, 0, err
-	}
-	pid, err := conn.Start()
-	if err != nil {
-		return nil, 0, errors.Join(err, conn.Close())
-	}
-	return conn, pid, nil
 }
 
 func (m *Manager) shimConfig(r Record) (shim.Config, error) {

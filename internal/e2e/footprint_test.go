@@ -10,9 +10,11 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-// footprint is how much of everything an instance has, its daemon included.
+// footprint is how much of everything an instance has, its daemon included,
+// once the devices of what was removed are deleted.
 func footprint(l *lab.Lab) map[string]int {
 	l.Helper()
+	l.Host.Eventually("what was removed is deleted", func() error { return unburied(l) })
 	counts := map[string]int{
 		"devices":        strings.Count(l.Host.Output("ip", "-o", "link"), "\n"),
 		"pins":           len(filesBelow(l.T, filepath.Join(l.Root, "bpf"))),
@@ -34,9 +36,23 @@ func footprint(l *lab.Lab) map[string]int {
 	return counts
 }
 
-// expectFootprint asserts that an instance has what it had: devices are deleted
-// a moment after the verbs have answered. Flows that nobody uses any more end
-// by themselves.
+// unburied returns what devices and programs there are that should not be, or
+// the other way round.
+func unburied(l *lab.Lab) error {
+	in, err := readIntent(l)
+	if err != nil {
+		return err
+	}
+	c := &checker{Lab: l, intent: in}
+	if err := l.Host.Do(func() error { c.devices(); return nil }); err != nil {
+		return err
+	}
+	c.attachments()
+	return errors.Join(c.errs...)
+}
+
+// expectFootprint asserts that an instance has what it had, once a shim's files
+// are removed. Flows that nobody uses any more end by themselves.
 func expectFootprint(l *lab.Lab, before map[string]int) {
 	l.Helper()
 	l.Host.Eventually("nothing is left", func() error {
