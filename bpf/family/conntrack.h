@@ -55,7 +55,9 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 		if (!other || !half_put(&back, other))
 			return false;
 	}
-	if (moves)
+	/* Linux 6.1 takes no memory that a function was passed as a map's value: so the half is looked up again. */
+	flow = moves ? bpf_map_lookup_elem(&AF(nursery), &key) : NULL;
+	if (flow)
 		half_put(&key, flow);
 	return true;
 }
