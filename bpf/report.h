@@ -72,6 +72,7 @@ __noinline int report_drop(struct __sk_buff *skb, __u32 reason, __u32 hook)
 	event->length = skb->len;
 	event->reason = reason;
 	event->hook = hook;
+	event->link = LINK_LEN;
 	if (load(skb, 0, event->data, EVENT_BYTES, captured))
 		event->captured = captured;
 	bpf_ringbuf_submit(event, 0);

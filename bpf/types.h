@@ -303,8 +303,9 @@ struct drop_event {
 	__u16 reason;
 	__u8 hook;
 	__u8 captured; /* bytes of data that are valid */
-	__u8 data[EVENT_BYTES]; /* from the Ethernet header on */
-	__u8 reserved[4];
+	__u8 data[EVENT_BYTES]; /* from the Ethernet header on, if there is one */
+	__u8 link; /* how long that is */
+	__u8 reserved[3];
 };
 
 #endif

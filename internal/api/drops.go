@@ -29,7 +29,7 @@ type Drop struct {
 	SourceMAC      string `json:",omitempty"`
 	DestinationMAC string `json:",omitempty"`
 	Length         uint32 `json:",omitempty"` // from the network header on
-	Frame          []byte `json:",omitempty"` // its beginning, from the Ethernet header on
+	Frame          []byte `json:",omitempty"` // its beginning, from the Ethernet header on if its device has those
 }
 
 // DropOptions choose from the drops.

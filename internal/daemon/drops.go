@@ -95,6 +95,9 @@ func (d *directory) describe(r monitor.Report) api.Drop {
 	}
 	frame := event.Data[:min(int(event.Captured), len(event.Data))]
 	about := packet.Of(frame)
+	if event.Link == 0 {
+		about = packet.OfIP(frame)
+	}
 	hook := hooks.Hook(event.Hook)
 	drop.Hook, drop.Device = hook.String(), d.device(int(event.Ifindex))
 	if hook == hooks.HookContainer {
@@ -104,13 +107,10 @@ func (d *directory) describe(r monitor.Report) api.Drop {
 	drop.Packet, drop.Protocol = about.String(), about.Protocol
 	drop.Source, drop.Destination = address(about.Source), address(about.Destination)
 	drop.SourceMAC, drop.DestinationMAC = about.SourceMAC, about.DestinationMAC
-	drop.Length = event.Length - min(event.Length, ethernetHeader)
+	drop.Length = event.Length - min(event.Length, uint32(event.Link))
 	drop.Frame = frame
 	return drop
 }
-
-// ethernetHeader is its length.
-const ethernetHeader = 14
 
 // address is an address, with the port if there is one.
 func address(a netip.AddrPort) string {

@@ -27,7 +27,8 @@ type layoutDropEvent struct {
 	Hook     uint8
 	Captured uint8
 	Data     [96]uint8
-	Reserved [4]uint8
+	Link     uint8
+	Reserved [3]uint8
 }
 
 type layoutEndpoint struct {

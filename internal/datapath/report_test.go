@@ -58,7 +58,7 @@ func TestReports(t *testing.T) {
 			raw := want.sent.bytes()
 			event := datapath.DropEvent{
 				Time: got[i].Time, Ifindex: uint32(want.ifindex), Length: uint32(len(raw)),
-				Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)),
+				Reason: uint16(want.reason), Hook: uint8(want.hook), Captured: uint8(min(len(raw), 96)), Link: 14,
 			}
 			copy(event.Data[:], raw)
 			expectEqual(t, "event", got[i], event)

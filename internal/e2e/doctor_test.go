@@ -367,6 +367,17 @@ func TestDoctorWithoutDaemon(t *testing.T) {
 	expectFinding(l, "bpffs", api.FindingOK, "the datapath goes on without the daemon")
 }
 
+// TestDoctorKnowsTunnels covers an uplink that has programs of its own kind.
+func TestDoctorKnowsTunnels(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	lab.Tunnel(t, l.Host, l.Client, "tun0")
+	l.Host.Address("tun0", "10.9.0.1/24")
+	l.StartDaemon()
+	expectHealthy(l)
+	expectFinding(l, "uplinks", api.FindingOK, "eth0, tun0")
+}
+
 func TestBadDoctor(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)

@@ -241,3 +241,21 @@ func TestBadMonitor(t *testing.T) {
 		b.expect(t, l)
 	}
 }
+
+// TestMonitorOfATunnel covers packets that have no Ethernet header.
+func TestMonitorOfATunnel(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	lab.Tunnel(t, l.Host, l.Client, "tun0")
+	l.Host.Address("tun0", "10.9.0.1/24")
+	l.Client.Address("tun0", "10.9.0.2/24")
+	l.Client.Route("172.17.0.0/16", "10.9.0.1")
+	l.StartDaemon()
+	m := startMonitor(l, "--format", "json")
+	d := m.until("a packet from the tunnel is shown", func() { ask(l.Client, "udp-send", "172.17.0.2:53", "1") },
+		func(d api.Drop) bool { return d.Reason == "unpublished" })
+	if d.Device != "tun0" || d.SourceMAC != "" || d.Length != 36 || len(d.Frame) != 36 || d.Packet != d.Source+" > 172.17.0.2:53 udp" || hostPart(t, d.Source) != "10.9.0.2" {
+		t.Errorf("%+v", d)
+	}
+	m.interrupt()
+}

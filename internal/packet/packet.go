@@ -29,6 +29,19 @@ func Of(captured []byte) Summary {
 	return s
 }
 
+// OfIP reads the beginning of a packet of a device without a link layer.
+func OfIP(captured []byte) Summary {
+	var s Summary
+	switch {
+	case len(captured) == 0:
+	case captured[0]>>4 == 4:
+		s.addIPv4(captured)
+	case captured[0]>>4 == 6:
+		s.addIPv6(captured)
+	}
+	return s
+}
+
 // String is one line: addresses, protocol, and what the protocol is about.
 func (s Summary) String() string {
 	var words []string

@@ -106,6 +106,22 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestWithoutLinkLayer covers packets that begin with the IP header.
+func TestWithoutLinkLayer(t *testing.T) {
+	t.Parallel()
+	syn := &layers.TCP{SrcPort: 40000, DstPort: 80, SYN: true}
+	for want, raw := range map[string][]byte{
+		"172.17.0.2:40000 > 198.51.100.7:80 tcp [S]": frame(t, ipv4(layers.IPProtocolTCP), syn),
+		"[fd00::2]:40000 > [2001:db8::7]:80 tcp [S]": frame(t, ipv6(layers.IPProtocolTCP), syn),
+		"ipv4 truncated header":                      {0x45},
+		"":                                           {},
+	} {
+		if got := packet.OfIP(raw).String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestTruncated covers every beginning of a frame, and bytes that are none.
 func TestTruncated(t *testing.T) {
 	t.Parallel()
@@ -130,5 +146,5 @@ func TestTruncated(t *testing.T) {
 // FuzzOf looks for bytes that end the program.
 func FuzzOf(f *testing.F) {
 	f.Add([]byte{0: 2, 12: 8, 14: 0x45, 60: 0})
-	f.Fuzz(func(_ *testing.T, raw []byte) { _ = packet.Of(raw).String() })
+	f.Fuzz(func(_ *testing.T, raw []byte) { _ = packet.Of(raw).String() + packet.OfIP(raw).String() })
 }
