@@ -36,18 +36,26 @@ func (m moment) hides() bool {
 	return walk(m.head, func(index uint32) datapath.Rule { return m.rules[index] }, gapAddr, gapPort) != gapStable
 }
 
-// change publishes and withdraws, at random, what shares ports with the
+// change publishes and withdraws, at random, up to three rules of what shares ports with the
 // stable rule, directly or by way of others.
 func change(k *kernel, random *rand.Rand) error {
-	index := uint32(1 + random.IntN(gapRules))
-	if index == gapStable {
-		return nil
+	var indexes []uint32
+	var rules []maps.IndexedRule
+	for _, i := range random.Perm(gapRules)[:1+random.IntN(3)] {
+		index := uint32(1 + i)
+		if index == gapStable {
+			continue
+		}
+		port := uint16(990 + random.IntN(25))
+		indexes = append(indexes, index)
+		rules = append(rules, maps.IndexedRule{
+			Index: index, Rule: publish(tcp, fmt.Sprintf("192.0.2.%d", index), port, port+uint16(random.IntN(8))),
+		})
 	}
 	if random.IntN(2) == 0 {
-		return k.ClearRule(index)
+		return k.ClearRules(indexes)
 	}
-	port := uint16(990 + random.IntN(25))
-	err := k.SetRule(index, publish(tcp, fmt.Sprintf("192.0.2.%d", index), port, port+uint16(random.IntN(8))))
+	err := k.SetRules(rules)
 	if errors.Is(err, maps.ErrChain) {
 		return nil
 	}

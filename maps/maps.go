@@ -14,13 +14,13 @@ type Maps struct {
 	byName map[string]*ebpf.Map
 
 	mu    sync.Mutex
-	rules map[uint32]Rule // those that are installed, by index
+	rules ruleTable
 }
 
 // New takes the maps of a loader by name and reads the rules that are
 // installed already.
 func New(byName map[string]*ebpf.Map) (*Maps, error) {
-	m := &Maps{byName: byName, rules: map[uint32]Rule{}}
+	m := &Maps{byName: byName}
 	for _, name := range []string{
 		"flows4", "flows6", "nursery4", "nursery6", "networks", "endpoints", "rules", "devices", "endpoints4", "endpoints6", "ports_tcp", "ports_udp",
 		"host_addrs4", "host_addrs6", "uplinks", "vips4", "vips6", "alias_turns", "subnets4", "subnets6",

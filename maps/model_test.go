@@ -81,22 +81,23 @@ func (m model) clear(index uint32) {
 	}
 }
 
-// set reports whether the rule is one that the maps must take.
-func (m model) set(index uint32, r maps.Rule) bool {
-	old, replaces := m.rules[index]
-	if replaces && old == r {
-		return true
+// set reports whether the rules are ones that the maps must take: all or none.
+func (m model) set(rules []maps.IndexedRule) bool {
+	before := maputil.Clone(m.rules)
+	for _, r := range rules {
+		m.rules[r.Index] = r.Rule
 	}
-	m.rules[index] = r
-	if !m.fits(index) {
-		delete(m.rules, index)
-		if replaces {
-			m.rules[index] = old
+	for _, r := range rules {
+		if before[r.Index] != r.Rule && !m.fits(r.Index) {
+			clear(m.rules)
+			maputil.Copy(m.rules, before)
+			return false
 		}
-		return false
 	}
-	if replaces {
-		m.generations[index]++
+	for _, r := range rules {
+		if old, replaces := before[r.Index]; replaces && old != r.Rule {
+			m.generations[r.Index]++
+		}
 	}
 	return true
 }
@@ -131,8 +132,16 @@ func randomRule(random *rand.Rand) maps.Rule {
 	return publish(protocol, modelAddrs[random.IntN(len(modelAddrs))], uint16(first), uint16(last))
 }
 
-// TestRulesAgreeWithTheModel sets and clears rules at random, and after every
-// step asks the maps and the model which rule each packet meets.
+// randomIndexes are up to four different ones.
+func randomIndexes(random *rand.Rand) (indexes []uint32) {
+	for _, i := range random.Perm(modelIndices)[:1+random.IntN(1+random.IntN(4))] {
+		indexes = append(indexes, uint32(1+i))
+	}
+	return indexes
+}
+
+// TestRulesAgreeWithTheModel sets and clears rules at random, some together, and
+// after every step asks the maps and the model which rule each packet meets.
 func TestRulesAgreeWithTheModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -143,20 +152,25 @@ func TestRulesAgreeWithTheModel(t *testing.T) {
 			m := model{map[uint32]maps.Rule{}, map[uint32]uint32{}}
 			refused := 0
 			for i := range modelSteps {
-				index := uint32(1 + random.IntN(modelIndices))
-				step := fmt.Sprintf("step %d: clear %d", i, index)
+				indexes := randomIndexes(random)
+				step := fmt.Sprintf("step %d: clear %d", i, indexes)
 				switch random.IntN(8) {
 				case 0:
 					k.reopen()
 					step = fmt.Sprintf("step %d: reopen", i)
 				case 1, 2:
-					must(t, k.ClearRule(index))
-					m.clear(index)
+					must(t, k.ClearRules(indexes))
+					for _, index := range indexes {
+						m.clear(index)
+					}
 				default:
-					rule := randomRule(random)
-					step = fmt.Sprintf("step %d: set %d %+v", i, index, rule)
-					err := k.SetRule(index, rule)
-					switch fits := m.set(index, rule); {
+					var rules []maps.IndexedRule
+					for _, index := range indexes {
+						rules = append(rules, maps.IndexedRule{Index: index, Rule: randomRule(random)})
+					}
+					step = fmt.Sprintf("step %d: set %+v", i, rules)
+					err := k.SetRules(rules)
+					switch fits := m.set(rules); {
 					case fits && err != nil:
 						t.Fatalf("%s: %v", step, err)
 					case !fits && !errors.Is(err, maps.ErrChain):
@@ -170,9 +184,7 @@ func TestRulesAgreeWithTheModel(t *testing.T) {
 			if refused == 0 || refused > modelSteps/2 {
 				t.Errorf("%d of %d steps were refused: the model's world has the wrong size", refused, modelSteps)
 			}
-			for index := range m.rules {
-				must(t, k.ClearRule(index))
-			}
+			must(t, k.ClearRules(slices.Collect(maputil.Keys(m.rules))))
 			if used := k.usedPorts(tcp) + k.usedPorts(udp); used != 0 {
 				t.Errorf("%d ports lead somewhere at the end", used)
 			}

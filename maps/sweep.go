@@ -38,14 +38,15 @@ func (m *Maps) Sweep(use InUse) error {
 // out. fn may change the map.
 func each[K, V comparable](m *Maps, name string, fn func(K, V) error) error {
 	table := m.byName[name]
+	if table.Type() == ebpf.Array {
+		return eachOfArray(m, name, fn)
+	}
 	var key K
-	var value, zero V
+	var value V
 	found := map[K]V{}
 	entries := table.Iterate()
 	for entries.Next(&key, &value) {
-		if table.Type() != ebpf.Array || value != zero {
-			found[key] = value
-		}
+		found[key] = value
 	}
 	if err := entries.Err(); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
@@ -56,6 +57,25 @@ func each[K, V comparable](m *Maps, name string, fn func(K, V) error) error {
 		}
 	}
 	return nil
+}
+
+// eachOfArray reads an array in a few system calls.
+func eachOfArray[K, V comparable](m *Maps, name string, fn func(K, V) error) error {
+	table := m.byName[name]
+	keys, values := make([]K, batchSize(table)), make([]V, batchSize(table))
+	var zero V
+	var visit error
+	err := eachBatch(table, keys, values, func(n int) {
+		for i := range n {
+			if visit == nil && values[i] != zero {
+				visit = fn(keys[i], values[i])
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return visit
 }
 
 func (m *Maps) sweepNetworks(use InUse) error {
@@ -136,17 +156,24 @@ func (m *Maps) sweepAliases(use InUse) error {
 }
 
 func (m *Maps) sweepRules(use InUse) error {
-	return each(m, "rules", func(index uint32, r datapath.Rule) error {
+	var known []uint32
+	err := each(m, "rules", func(index uint32, r datapath.Rule) error {
 		gone := datapath.Rule{Generation: r.Generation}
 		if use.Rules[index] || r == gone {
 			return nil
 		}
-		if _, known := m.rules[index]; known {
-			return m.clearRule(index)
+		if _, ok := m.rules.all[index]; ok {
+			known = append(known, index)
+			return nil
 		}
-		gone.Generation++
+		m.rules.generations[index] = max(m.rules.generations[index], r.Generation) + 1
+		gone.Generation = m.rules.generations[index]
 		return m.put("rules", index, gone)
 	})
+	if err != nil {
+		return err
+	}
+	return m.clearRules(known)
 }
 
 // sweepPorts frees the ports that no rule has.
@@ -158,18 +185,19 @@ func (m *Maps) sweepPorts(InUse) error {
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("read %s: %w", portsMap(protocol), err)
 		}
-		for _, r := range m.rules {
+		for _, r := range m.rules.all {
 			if r.Kind == RulePublish && r.Protocol == protocol {
 				clear(heads[r.First : int(r.Last)+1])
 			}
 		}
+		var stray []uint32
 		for port, head := range heads {
-			if head == 0 {
-				continue
+			if head != 0 {
+				stray = append(stray, uint32(port))
 			}
-			if err := m.writePorts(protocol, uint16(port), []uint32{0}); err != nil {
-				return err
-			}
+		}
+		if err := putAll(m, portsMap(protocol), stray, make([]uint32, len(stray))); err != nil {
+			return err
 		}
 	}
 	return nil

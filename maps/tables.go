@@ -59,7 +59,7 @@ func (m *Maps) Occupancy() (Occupancy, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o.Tables["rules"] = Table{Entries: len(m.rules), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
+	o.Tables["rules"] = Table{Entries: len(m.rules.all), Capacity: int(m.byName["rules"].MaxEntries()) - 1}
 	return o, nil
 }
 
