@@ -8,8 +8,18 @@ import (
 	"github.com/sluice-net/sluice/internal/datapath"
 )
 
-// ErrChain is returned by SetRules when too many host addresses share a port.
+// ErrChain is in what SetRules returns when too many host addresses share a port.
 var ErrChain = errors.New("too many rules share a host port")
+
+// ChainError is ErrChain for a rule.
+type ChainError struct{ Rule Rule }
+
+func (e *ChainError) Error() string {
+	return fmt.Sprintf("%v: at most %d host addresses can publish port %d", ErrChain, datapath.MaxRuleChain, e.Rule.First)
+}
+
+// Unwrap implements errors.Is for ErrChain.
+func (e *ChainError) Unwrap() error { return ErrChain }
 
 // IndexedRule is a rule and its place in the datapath's array.
 type IndexedRule struct {
@@ -75,7 +85,7 @@ func (m *Maps) checkChains(rules []IndexedRule) error {
 	}()
 	for _, r := range rules {
 		if len(m.rules.group(r.Index)) > datapath.MaxRuleChain {
-			return fmt.Errorf("%w: at most %d host addresses can publish port %d", ErrChain, datapath.MaxRuleChain, r.First)
+			return &ChainError{r.Rule}
 		}
 	}
 	return nil

@@ -21,11 +21,13 @@ type Datapath interface {
 	SetEndpoint(index uint32, e maps.Endpoint) error
 	ClearEndpoint(index uint32) error
 
-	// SetRule installs a masquerade or published-port rule and, for the
-	// latter, the ports that lead to it; ClearRule takes both away and ends
-	// the rule's flows.
+	// SetRule installs a masquerade or alias rule; SetRules those of published
+	// ports and the ports that lead to them, all or none. ClearRule and
+	// ClearRules take rules and ports away and end their flows.
 	SetRule(index uint32, r maps.Rule) error
+	SetRules(rules []maps.IndexedRule) error
 	ClearRule(index uint32) error
+	ClearRules(indexes []uint32) error
 	// AllRuleCounters returns the counters of the rules from 0 to last.
 	AllRuleCounters(last uint32) ([]maps.RuleCounters, error)
 

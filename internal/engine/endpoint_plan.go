@@ -56,8 +56,8 @@ func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliv
 		do:   func() error { return e.datapath.AttachContainer(ep.HostDevice, *ifindex) },
 		undo: func() error { return detachAdopted(ep.Owned, ep.HostDevice, e.datapath.DetachContainer) },
 	}}
-	for _, port := range ep.Ports {
-		p = append(p, e.ruleStep(ep.Index, port))
+	if len(ep.Ports) > 0 {
+		p = append(p, e.publishStep(ep.Index, ep.Ports))
 	}
 	return p
 }

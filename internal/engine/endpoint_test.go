@@ -25,8 +25,7 @@ func TestCreateAndDeleteEndpoint(t *testing.T) {
 	want := []string{
 		"SetEndpoint 1 ready=false translated=true",
 		"attach container " + ep.HostDevice,
-		"SetRule 2",
-		"SetRule 3",
+		"SetRules [2 3]",
 		"SetEndpoint 1 ready=true translated=true",
 	}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
@@ -40,8 +39,7 @@ func TestCreateAndDeleteEndpoint(t *testing.T) {
 	}
 	f.Settle()
 	want = []string{
-		"ClearRule 3",
-		"ClearRule 2",
+		"ClearRules [2 3]",
 		"ClearEndpoint 1",
 		"detach container " + ep.HostDevice,
 	}

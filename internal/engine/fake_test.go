@@ -125,9 +125,32 @@ func (f *fakeDatapath) SetRule(index uint32, r bpfmaps.Rule) error {
 	return nil
 }
 
+func (f *fakeDatapath) SetRules(rules []bpfmaps.IndexedRule) error {
+	var indexes []uint32
+	for _, r := range rules {
+		indexes = append(indexes, r.Index)
+		if r.Index == 0 {
+			return errors.New("fake: no index")
+		}
+	}
+	defer f.call("SetRules %v", indexes)()
+	for _, r := range rules {
+		f.rules[r.Index] = r.Rule
+	}
+	return nil
+}
+
 func (f *fakeDatapath) ClearRule(index uint32) error {
 	defer f.call("ClearRule %d", index)()
 	delete(f.rules, index)
+	return nil
+}
+
+func (f *fakeDatapath) ClearRules(indexes []uint32) error {
+	defer f.call("ClearRules %v", indexes)()
+	for _, index := range indexes {
+		delete(f.rules, index)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/apierr"
 	"github.com/sluice-net/sluice/internal/hostnet"
+	"github.com/sluice-net/sluice/internal/portindex"
 	"github.com/sluice-net/sluice/internal/portspec"
 	"golang.org/x/sys/unix"
 )
@@ -73,25 +74,49 @@ func (p PublishedPort) String() string {
 type resolver struct {
 	engine    *Engine
 	network   Network
-	published []PublishedPort // by anyone, and by this request so far
-	resolved  int             // how many at the end of published are this request's
+	tcp, udp  portindex.Index[PublishedPort] // by anyone, and by this request so far
+	resolved  []PublishedPort                // this request's
 	listeners map[uint8]hostnet.Listeners
+	addresses map[netip.Addr]bool // whether the host has them, as far as was asked
+}
+
+func (r *resolver) published(protocol uint8) *portindex.Index[PublishedPort] {
+	if protocol == unix.IPPROTO_UDP {
+		return &r.udp
+	}
+	return &r.tcp
+}
+
+// conflict returns a published port that claims the same port of the same
+// address.
+func (r *resolver) conflict(p PublishedPort) (other PublishedPort, found bool) {
+	for other := range r.published(p.Protocol).Overlapping(p.First, p.Last) {
+		if p.overlaps(other) {
+			return other, true
+		}
+	}
+	return other, false
 }
 
 // resolvePorts validates the ports of a request for an endpoint of the network,
 // chooses what it leaves open, and numbers the rules. A conflict with a socket of the host is found later,
 // when the rule keeps new ones away: see refuseTakenBySockets.
 func (e *Engine) resolvePorts(n Network, requests []PublishedPort) ([]PublishedPort, error) {
-	r := resolver{engine: e, network: n, listeners: map[uint8]hostnet.Listeners{}}
+	r := resolver{engine: e, network: n, listeners: map[uint8]hostnet.Listeners{}, addresses: map[netip.Addr]bool{}}
+	if len(requests) == 0 {
+		return nil, nil
+	}
 	for ep := range e.registry.endpointSeq() {
-		r.published = append(r.published, ep.Ports...)
+		for _, p := range ep.Ports {
+			r.published(p.Protocol).Add(p.First, p.Last, p)
+		}
 	}
 	for _, request := range requests {
 		if err := r.add(request.complete()); err != nil {
 			return nil, err
 		}
 	}
-	ports := r.published[len(r.published)-r.resolved:]
+	ports := r.resolved
 	if err := e.warnOfEphemeral(ports); err != nil {
 		return nil, err
 	}
@@ -107,7 +132,7 @@ func (e *Engine) resolvePorts(n Network, requests []PublishedPort) ([]PublishedP
 
 // add resolves one port of the request.
 func (r *resolver) add(p PublishedPort) error {
-	if err := r.engine.validatePort(r.network, p); err != nil {
+	if err := r.validate(p); err != nil {
 		return err
 	}
 	if p.First == 0 {
@@ -121,10 +146,8 @@ func (r *resolver) add(p PublishedPort) error {
 		p.First, p.Last = port, port
 	}
 	for _, one := range p.perFamily(r.network) {
-		for _, other := range r.published {
-			if one.overlaps(other) {
-				return errAllocated(one, other)
-			}
+		if other, taken := r.conflict(one); taken {
+			return errAllocated(one, other)
 		}
 	}
 	r.accept(p)
@@ -133,12 +156,24 @@ func (r *resolver) add(p PublishedPort) error {
 
 // accept notes a port that is free, of every family that is meant.
 func (r *resolver) accept(p PublishedPort) {
-	ports := p.perFamily(r.network)
-	r.published = append(r.published, ports...)
-	r.resolved += len(ports)
+	for _, one := range p.perFamily(r.network) {
+		r.published(one.Protocol).Add(one.First, one.Last, one)
+		r.resolved = append(r.resolved, one)
+	}
 }
 
-func (e *Engine) validatePort(n Network, p PublishedPort) error {
+// hostHas is Engine.hasAddress, asked once for an address.
+func (r *resolver) hostHas(addr netip.Addr) bool {
+	has, asked := r.addresses[addr]
+	if !asked {
+		has = r.engine.hasAddress(addr)
+		r.addresses[addr] = has
+	}
+	return has
+}
+
+func (r *resolver) validate(p PublishedPort) error {
+	n := r.network
 	hostCount, targetCount := int(p.Last)-int(p.First), int(p.TargetLast)-int(p.Target)
 	switch {
 	case p.Protocol != unix.IPPROTO_TCP && p.Protocol != unix.IPPROTO_UDP:
@@ -149,7 +184,7 @@ func (e *Engine) validatePort(n Network, p PublishedPort) error {
 		return apierr.BadParameter("invalid published port %s", p)
 	case p.First != 0 && targetCount != 0 && hostCount != targetCount:
 		return apierr.BadParameter("invalid published port %s: the ranges differ in length", p)
-	case p.HostAddr.IsValid() && !p.HostAddr.IsUnspecified() && !e.hasAddress(p.HostAddr):
+	case p.HostAddr.IsValid() && !p.HostAddr.IsUnspecified() && !r.hostHas(p.HostAddr):
 		return apierr.BadParameter("Bind for %s failed: the host has no address %s", hostPorts(p.HostAddr, p.First, p.Last), p.HostAddr)
 	}
 	return nil

@@ -94,10 +94,8 @@ func (r *resolver) isFree(p PublishedPort, port uint16) (bool, error) {
 	p.First, p.Last = port, port
 	ports := p.perFamily(r.network)
 	for _, one := range ports {
-		for _, other := range r.published {
-			if one.overlaps(other) {
-				return false, nil
-			}
+		if _, taken := r.conflict(one); taken {
+			return false, nil
 		}
 	}
 	listeners, known := r.listeners[p.Protocol]
@@ -123,11 +121,18 @@ func (e *Engine) warnOfEphemeral(ports []PublishedPort) error {
 	if err != nil {
 		return err
 	}
+	var inside []string
 	for _, p := range ports {
 		if p.First <= last && first <= p.Last {
-			e.log.Warn("published inside net.ipv4.ip_local_port_range: a socket of the host that the kernel gives this port loses its answers to the container; keep the port free by net.ipv4.ip_local_reserved_ports",
-				"port", p.String(), "range", portspec.Span(first, last))
+			inside = append(inside, p.String())
 		}
+	}
+	if len(inside) > 0 {
+		e.log.Warn("published inside net.ipv4.ip_local_port_range: a socket of the host that the kernel gives this port loses its answers to the container; keep the port free by net.ipv4.ip_local_reserved_ports",
+			"ports", inside[:min(len(inside), maxWarned)], "count", len(inside), "range", portspec.Span(first, last))
 	}
 	return nil
 }
+
+// maxWarned is how many ports a warning names.
+const maxWarned = 8

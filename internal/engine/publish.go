@@ -82,10 +82,7 @@ func (e *Engine) publishPlan(n Network, without, with Endpoint, ports []Publishe
 		do:   func() error { return e.rewriteEndpoint(n, with) },
 		undo: func() error { return e.rewriteEndpoint(n, without) },
 	}}
-	for _, port := range ports {
-		p = append(p, e.ruleStep(with.Index, port))
-	}
-	return append(p, step{
+	return append(p, e.publishStep(with.Index, ports), step{
 		name: "sockets",
 		do:   func() error { return e.refuseTakenBySockets(ports) },
 	})
@@ -100,25 +97,31 @@ func (e *Engine) rewriteEndpoint(n Network, ep Endpoint) error {
 	return e.writeEndpoint(n, ep, ifindex, true)
 }
 
-// ruleStep lets a port lead to the endpoint with the index.
-func (e *Engine) ruleStep(endpoint uint32, p PublishedPort) step {
+// publishStep lets ports lead to the endpoint with the index.
+func (e *Engine) publishStep(endpoint uint32, ports []PublishedPort) step {
+	rules, indexes := make([]maps.IndexedRule, 0, len(ports)), make([]uint32, 0, len(ports))
+	for _, p := range ports {
+		indexes = append(indexes, p.Rule)
+		rules = append(rules, maps.IndexedRule{Index: p.Rule, Rule: maps.Rule{
+			Kind:     maps.RulePublish,
+			Protocol: p.Protocol,
+			HostAddr: p.HostAddr,
+			First:    p.First,
+			Last:     p.Last,
+			Target:   p.Target,
+			Endpoint: endpoint,
+		}})
+	}
 	return step{
-		name: "publish " + p.String(),
+		name: "publish",
 		do: func() error {
-			err := e.datapath.SetRule(p.Rule, maps.Rule{
-				Kind:     maps.RulePublish,
-				Protocol: p.Protocol,
-				HostAddr: p.HostAddr,
-				First:    p.First,
-				Last:     p.Last,
-				Target:   p.Target,
-				Endpoint: endpoint,
-			})
-			if errors.Is(err, maps.ErrChain) {
-				return apierr.Conflict("Bind for %s failed: %s", hostPorts(p.HostAddr, p.First, p.Last), err)
+			err := e.datapath.SetRules(rules)
+			var chain *maps.ChainError
+			if errors.As(err, &chain) {
+				return apierr.Conflict("Bind for %s failed: %s", hostPorts(chain.Rule.HostAddr, chain.Rule.First, chain.Rule.Last), chain)
 			}
 			return err
 		},
-		undo: func() error { return e.datapath.ClearRule(p.Rule) },
+		undo: func() error { return e.datapath.ClearRules(indexes) },
 	}
 }

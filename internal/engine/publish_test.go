@@ -24,7 +24,7 @@ func TestPublishAndUnpublish(t *testing.T) {
 	if got := fmt.Sprint(ports); got != "[0.0.0.0:8080:80/tcp 0.0.0.0:9000-9009:90-99/tcp]" {
 		t.Errorf("published %s", got)
 	}
-	want := []string{"SetEndpoint 1 ready=true translated=true", "SetRule 2", "SetRule 3"}
+	want := []string{"SetEndpoint 1 ready=true translated=true", "SetRules [2 3]"}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q", got)
 	}
@@ -38,13 +38,13 @@ func TestPublishAndUnpublish(t *testing.T) {
 	wantError(t, err, 404, "net00 does not publish 8081:80/tcp")
 	_, err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(8080, 8080, 80)})
 	must(t, err)
-	want = []string{"ClearRule 2", "SetEndpoint 1 ready=true translated=true"}
+	want = []string{"ClearRules [2]", "SetEndpoint 1 ready=true translated=true"}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q", got)
 	}
 	_, err = f.Unpublish(ctx, ep.ID, []PublishedPort{tcp(9000, 9009, 90)})
 	must(t, err)
-	want = []string{"ClearRule 3", "SetEndpoint 1 ready=true translated=false"}
+	want = []string{"ClearRules [3]", "SetEndpoint 1 ready=true translated=false"}
 	if got := f.datapath.takeCalls(); !slices.Equal(got, want) {
 		t.Errorf("calls: %q", got)
 	}

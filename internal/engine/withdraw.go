@@ -3,26 +3,42 @@ package engine
 import (
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-net/sluice/internal/apierr"
+	"github.com/sluice-net/sluice/internal/portindex"
 )
 
 // Withdraw splits ports into those that stay and those that the requests name.
 // Every request must name one: a port as it was published, or with First 0 every
 // port that leads to the target, on the address or, without one, on any.
 func Withdraw(owner string, ports, requests []PublishedPort) (kept, withdrawn []PublishedPort, err error) {
-	kept = slices.Clone(ports)
+	var byPort portindex.Index[int]
+	for i, p := range ports {
+		byPort.Add(p.First, p.Last, i)
+	}
+	gone := make([]bool, len(ports))
 	for _, request := range requests {
 		request = request.complete()
+		among := slices.Sorted(byPort.Overlapping(request.First, request.Last))
+		if request.First == 0 {
+			among = slices.Sorted(byPort.Overlapping(0, 65535))
+		}
 		before := len(withdrawn)
-		kept = slices.DeleteFunc(kept, func(p PublishedPort) bool {
-			named := request.names(p.complete())
-			if named {
+		for _, i := range among {
+			if p := ports[i]; !gone[i] && request.names(p.complete()) {
+				gone[i] = true
 				withdrawn = append(withdrawn, p)
 			}
-			return named
-		})
+		}
 		if len(withdrawn) == before {
 			return nil, nil, apierr.NotFound("%s does not publish %s", owner, request)
+		}
+	}
+	kept = make([]PublishedPort, 0, len(ports)-len(withdrawn))
+	for i, p := range ports {
+		if !gone[i] {
+			kept = append(kept, p)
 		}
 	}
 	return kept, withdrawn, nil
@@ -118,12 +134,21 @@ func (p PublishedPort) without(port PublishedPort) (rest []PublishedPort) {
 // CheckApart returns an error when two of the requests claim the same port of
 // the host: they could never be published together.
 func CheckApart(requests []PublishedPort) error {
-	for i, p := range requests {
-		for _, other := range requests[:i] {
-			if p.fixed() && other.fixed() && p.overlaps(other) {
+	var tcp, udp portindex.Index[PublishedPort]
+	for _, p := range requests {
+		if !p.fixed() {
+			continue
+		}
+		before := &tcp
+		if p.Protocol == unix.IPPROTO_UDP {
+			before = &udp
+		}
+		for other := range before.Overlapping(p.First, p.Last) {
+			if p.overlaps(other) {
 				return errAllocated(p, other)
 			}
 		}
+		before.Add(p.First, p.Last, p)
 	}
 	return nil
 }
