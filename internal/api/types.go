@@ -285,9 +285,11 @@ type PublishPorts struct {
 	Ports []string
 }
 
-// PublishPortsResponse answers both: what was published or withdrawn.
+// PublishPortsResponse answers both: what was published or withdrawn. A
+// PublicPort of 0 is still to be chosen, with the next start, and of several
+// public ports for one private port one is.
 type PublishPortsResponse struct {
-	Ports PortMap
+	Ports []PortSummary
 }
 
 // NATRule is one element of GET /v1/nat: one line of `sluice nat`.

@@ -33,9 +33,15 @@ var lifecycle = Scenario{
 }
 
 func setUpLifecycle(e *Env) ([]arm, error) {
+	return setUpVerbs(e, lifecycleName, (*verbs).lifecycle)
+}
+
+// setUpVerbs starts an instance of every binary, and returns an arm for each, and
+// a floor. What the arms measure is given.
+func setUpVerbs(e *Env, scenario string, operations func(*verbs) ([]operation, error)) ([]arm, error) {
 	var arms []arm
 	for name, binary := range e.binaries() {
-		w, err := newWorld(e, lifecycleName+"-"+name)
+		w, err := newWorld(e, scenario+"-"+name)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +49,10 @@ func setUpLifecycle(e *Env) ([]arm, error) {
 		if err != nil {
 			return nil, err
 		}
-		v := &verbs{i, w}
+		v := &verbs{instance: i, world: w}
+		if v.operations, err = operations(v); err != nil {
+			return nil, err
+		}
 		if name == armSluice {
 			arms = append(arms, arm{ArmFloor, v.floor})
 		}
@@ -54,8 +63,9 @@ func setUpLifecycle(e *Env) ([]arm, error) {
 
 // verbs runs the verbs of one instance.
 type verbs struct {
-	instance *instance
-	world    *world
+	instance   *instance
+	world      *world
+	operations []operation
 }
 
 // operation is what is timed. They are run in order, and the last of them take
@@ -65,30 +75,31 @@ type operation struct {
 	run  func() error
 }
 
-func (v *verbs) operations() []operation {
-	verb := func(args ...string) func() error {
-		return func() error { return v.instance.run(args...) }
-	}
+func (v *verbs) verb(args ...string) func() error {
+	return func() error { return v.instance.run(args...) }
+}
+
+func (v *verbs) lifecycle() ([]operation, error) {
 	server := []string{"run", "-d", "--name=server", "--network=bench", fmt.Sprintf("-p=%d:80", serverPort),
 		"--", "busybox", "httpd", "-f", "-p", "80"}
 	return []operation{
-		{"network create", verb("network", "create", "bench")},
-		{"run -d", verb("run", "-d", "--name=idle", "--network=bench")},
+		{"network create", v.verb("network", "create", "bench")},
+		{"run -d", v.verb("run", "-d", "--name=idle", "--network=bench")},
 		{"run -d -p until it answers", func() error {
 			if err := v.instance.run(server...); err != nil {
 				return err
 			}
 			return eventually(v.answers)
 		}},
-		{"rm -f", verb("rm", "-f", "idle")},
-		{"rm -f with a port", verb("rm", "-f", "server")},
-		{"network rm", verb("network", "rm", "bench")},
-	}
+		{"rm -f", v.verb("rm", "-f", "idle")},
+		{"rm -f with a port", v.verb("rm", "-f", "server")},
+		{"network rm", v.verb("network", "rm", "bench")},
+	}, nil
 }
 
 func (v *verbs) measure() ([]sample, error) {
 	var samples []sample
-	for _, o := range v.operations() {
+	for _, o := range v.operations {
 		s, err := timed(o)
 		if err != nil {
 			return nil, err
@@ -101,7 +112,7 @@ func (v *verbs) measure() ([]sample, error) {
 // floor measures the same process start and request for each operation.
 func (v *verbs) floor() ([]sample, error) {
 	var samples []sample
-	for _, o := range v.operations() {
+	for _, o := range v.operations {
 		s, err := timed(operation{o.name, func() error { return v.instance.run("version") }})
 		if err != nil {
 			return nil, err

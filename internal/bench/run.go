@@ -37,7 +37,7 @@ type sample struct {
 }
 
 // Scenarios returns all there are.
-func Scenarios() []Scenario { return []Scenario{forwarding, lifecycle} }
+func Scenarios() []Scenario { return []Scenario{forwarding, lifecycle, publishing} }
 
 // Select returns the scenarios of a comma-separated list of names, all of them
 // for "".

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -26,8 +28,7 @@ func newPort(env *Env) *cobra.Command {
 			}
 			ports := inspected.NetworkSettings.Ports
 			if len(args) == 1 {
-				printPorts(env, ports)
-				return nil
+				return printPorts(env.Stdout, linesOf(ports))
 			}
 			wanted := args[1]
 			if !strings.Contains(wanted, "/") {
@@ -45,25 +46,55 @@ func newPort(env *Env) *cobra.Command {
 	}
 }
 
-func printPorts(env *Env, ports api.PortMap) {
-	keys := make([]string, 0, len(ports))
-	for key := range ports {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a, b))
-	})
-	for _, key := range keys {
-		for _, b := range ports[key] {
-			fmt.Fprintf(env.Stdout, "%s -> %s\n", key, net.JoinHostPort(b.HostIP, b.HostPort))
-		}
-	}
+// portLine says where one port of a container is published.
+type portLine struct {
+	port       int // of the container
+	protocol   string
+	host       string // address
+	publicPort string // "" when it is still to be chosen
 }
 
-func portNumber(key string) int {
-	number, _, _ := strings.Cut(key, "/")
-	n, _ := strconv.Atoi(number)
-	return n
+func linesOf(ports api.PortMap) []portLine {
+	lines := make([]portLine, 0, len(ports))
+	for key, bindings := range ports {
+		number, protocol, _ := strings.Cut(key, "/")
+		port, _ := strconv.Atoi(number)
+		for _, b := range bindings {
+			lines = append(lines, portLine{port, protocol, b.HostIP, b.HostPort})
+		}
+	}
+	return lines
+}
+
+// linesOfRanges are those of ports that changed, of a range one for each port.
+func linesOfRanges(ports []api.PortSummary) []portLine {
+	var lines []portLine
+	for _, p := range ports {
+		last := max(p.PrivatePort, p.PrivatePortEnd)
+		for port := int(p.PrivatePort); port <= int(last); port++ {
+			public := ""
+			switch {
+			case p.PublicPort == 0:
+			case last == p.PrivatePort:
+				public = span(p.PublicPort, p.PublicPortEnd)
+			default:
+				public = strconv.Itoa(int(p.PublicPort) + port - int(p.PrivatePort))
+			}
+			lines = append(lines, portLine{port, p.Type, p.IP, public})
+		}
+	}
+	return lines
+}
+
+func printPorts(w io.Writer, lines []portLine) error {
+	slices.SortStableFunc(lines, func(a, b portLine) int {
+		return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.protocol, b.protocol))
+	})
+	buffered := bufio.NewWriter(w)
+	for _, l := range lines {
+		fmt.Fprintf(buffered, "%d/%s -> %s\n", l.port, l.protocol, net.JoinHostPort(l.host, l.publicPort))
+	}
+	return buffered.Flush()
 }
 
 const portGrammar = "[IP:]HOST[-HOST]:CONTAINER[-CONTAINER][/tcp|udp]"
@@ -99,6 +130,5 @@ func changePorts(ctx context.Context, env *Env, args []string,
 	if err != nil {
 		return runError(err)
 	}
-	printPorts(env, answer.Ports)
-	return nil
+	return printPorts(env.Stdout, linesOfRanges(answer.Ports))
 }

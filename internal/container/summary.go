@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/portspec"
 )
 
@@ -28,7 +29,7 @@ func (m *Manager) summary(r Record, now time.Time) api.ContainerSummary {
 		Names:   []string{"/" + r.Name},
 		Command: strings.Join(r.Config.Cmd, " "),
 		Created: r.Created.Unix(),
-		Ports:   []api.PortSummary{},
+		Ports:   PortSummaries(m.EndpointOf(r).Ports),
 		State:   string(r.State),
 		Status:  status(r, now),
 	}
@@ -39,19 +40,25 @@ func (m *Manager) summary(r Record, now time.Time) api.ContainerSummary {
 		}
 		s.Networks = []string{network.Name}
 	}
-	for _, p := range m.EndpointOf(r).Ports {
+	return s
+}
+
+// PortSummaries returns ports in the shape of a listing, a range as one.
+func PortSummaries(ports []engine.PublishedPort) []api.PortSummary {
+	summaries := make([]api.PortSummary, 0, len(ports))
+	for _, p := range ports {
 		port := api.PortSummary{
-			IP:          p.HostAddr.String(),
+			IP:          text(p.HostAddr),
 			PrivatePort: p.Target,
 			PublicPort:  p.First,
 			Type:        portspec.ProtocolName(p.Protocol),
 		}
-		if p.Last != p.First {
-			port.PublicPortEnd, port.PrivatePortEnd = p.Last, p.TargetLast
+		if p.Last != p.First || p.TargetLast > p.Target {
+			port.PublicPortEnd, port.PrivatePortEnd = p.Last, max(p.Target, p.TargetLast)
 		}
-		s.Ports = append(s.Ports, port)
+		summaries = append(summaries, port)
 	}
-	return s
+	return summaries
 }
 
 // status says in Docker's words for how long a container has been in its state.

@@ -111,13 +111,13 @@ func (b *backend) Logs(ctx context.Context, ref string, o api.LogOptions, stdout
 func (b *backend) Publish(ctx context.Context, ref string, body api.PublishPorts) (api.PublishPortsResponse, error) {
 	return whole(b, func() (api.PublishPortsResponse, error) {
 		ports, err := b.containers.Publish(ctx, ref, body.Ports)
-		return api.PublishPortsResponse{Ports: container.PortMap(ports)}, err
+		return api.PublishPortsResponse{Ports: container.PortSummaries(ports)}, err
 	})
 }
 
 func (b *backend) Unpublish(ctx context.Context, ref string, body api.PublishPorts) (api.PublishPortsResponse, error) {
 	ports, err := b.containers.Unpublish(ctx, ref, body.Ports)
-	return api.PublishPortsResponse{Ports: container.PortMap(ports)}, err
+	return api.PublishPortsResponse{Ports: container.PortSummaries(ports)}, err
 }
 
 // Reset takes everything away, and only then answers. The daemon ends after
