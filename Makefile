@@ -61,12 +61,16 @@ bench: root build bench-tools ## sluice beside iptables, nftables and a bare red
 bench-programs: root go ## what each way through the programs costs (root)
 	go test -run '^$$' -bench . ./internal/datapath
 
+SOAK ?= integrity,kills
 SOAK_KILLS ?= 100
 SOAK_SEED ?= 0
+SOAK_STREAM ?= 1000000000
+SOAK_DATAGRAMS ?= 100000000
 
 .PHONY: soak
-soak: root go test-tools ## kill the daemon SOAK_KILLS times during a loop of every verb (root)
-	go test -timeout 2h -v -run '^TestSoak$$' ./internal/e2e -soak.kills=$(SOAK_KILLS) -soak.seed=$(SOAK_SEED)
+soak: root go test-tools ## gigabytes by every way, and a daemon killed a hundred times (root)
+	go test -timeout 2h -v -parallel 1 -run '^TestSoak$$' ./internal/e2e -soak=$(SOAK) -soak.seed=$(SOAK_SEED) \
+		-soak.kills=$(SOAK_KILLS) -soak.stream=$(SOAK_STREAM) -soak.datagrams=$(SOAK_DATAGRAMS)
 
 FUZZTIME ?= 60s
 .PHONY: fuzz

@@ -34,10 +34,11 @@ func aliasLab(t *testing.T, members int) *lab.Lab {
 // memberAddr is the address of the i-th member: the lowest free ones.
 func memberAddr(i int) string { return fmt.Sprintf("172.20.0.%d", i+2) }
 
-// vip is the address behind which an alias's members take turns.
+// vip is the IPv4 address behind which an alias's members take turns.
 func vip(l *lab.Lab, alias string) string {
 	l.Helper()
-	return netip.MustParsePrefix(natRule(l, "alias", alias).Destination).Addr().String()
+	prefix, _, _ := strings.Cut(natRule(l, "alias", alias).Destination, ",")
+	return netip.MustParsePrefix(prefix).Addr().String()
 }
 
 // inside runs one of the test binary's programs in a container.

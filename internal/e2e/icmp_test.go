@@ -10,8 +10,11 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-// beyondAddr is a host behind the client, which is a router then.
-const beyondAddr = "203.0.113.2"
+// The addresses of a host behind the client, which is a router then.
+const (
+	beyondAddr  = "203.0.113.2"
+	beyondAddr6 = "2001:db8:113::2"
+)
 
 // routedLab is a lab whose client routes to one more namespace, by a wire that
 // takes packets of mtu bytes.
@@ -23,8 +26,11 @@ func routedLab(t *testing.T, mtu int) (*lab.Lab, *lab.Namespace) {
 	l.Client.Address("wire", "203.0.113.1/24")
 	beyond.Address("eth0", beyondAddr+"/24")
 	beyond.Route("", "203.0.113.1")
+	l.Client.Address("wire", "2001:db8:113::1/64")
+	beyond.Address("eth0", beyondAddr6+"/64")
+	beyond.Route("", "2001:db8:113::1")
 	setMTU(l.Client, "wire", mtu)
-	setSysctls(l.Client, "ipv4/ip_forward=1")
+	setSysctls(l.Client, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
 	return l, beyond
 }
 

@@ -54,6 +54,9 @@ func NewNamespace(t testing.TB, name string) *Namespace {
 	return n
 }
 
+// NamespaceAt is a network namespace that somebody else made and will remove.
+func NamespaceAt(t testing.TB, path string) *Namespace { return &Namespace{t: t, Path: path} }
+
 // onThread runs fn on a thread of its own that ends with it.
 func onThread(fn func() error) error {
 	done := make(chan error)

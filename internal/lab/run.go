@@ -30,7 +30,18 @@ func (n *Namespace) Run(name string, args ...string) Result {
 // RunInput is Run with standard input.
 func (n *Namespace) RunInput(input, name string, args ...string) Result {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	return n.run(commandTimeout, input, name, args...)
+}
+
+// RunWithin is Run for what may take longer than other commands.
+func (n *Namespace) RunWithin(timeout time.Duration, name string, args ...string) Result {
+	n.t.Helper()
+	return n.run(timeout, "", name, args...)
+}
+
+func (n *Namespace) run(timeout time.Duration, input, name string, args ...string) Result {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
