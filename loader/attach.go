@@ -61,9 +61,6 @@ func (l *Loader) DetachContainer(device string) error {
 // one for packets that begin with the IP header, where it has no link layer.
 func (l *Loader) AttachUplink(device string, ifindex int) error {
 	found, err := netlink.LinkByIndex(ifindex)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil // gone meanwhile: whoever follows devices learns of it
-	}
 	if err != nil {
 		return fmt.Errorf("attach the uplink program to %s: %w", device, err)
 	}

@@ -129,6 +129,7 @@ func (b *backend) Reset(ctx context.Context) error {
 	}
 	defer b.stop()
 	b.making.Lock() // those that had begun are through, others are refused
+	//lint:ignore SA2001 there is nothing to do but to wait for them
 	b.making.Unlock()
 	if err := b.instance.reset(ctx); err != nil {
 		return fmt.Errorf("reset: %w", err)
