@@ -234,8 +234,8 @@ func udpLast(args []string) error {
 // gets an error, since its address is all that the kernel knows.
 func TestUDPFollowsRemoval(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		l := lab.New(t)
-		l.OK("network", "create", "--subnet="+f.subnet, "custombridge")
+		l := f.lab(t)
+		f.network(l, "custombridge")
 		serve := func(name string) {
 			runServer(l, name, "member", ":53", "--network=custombridge", "--network-alias=rr", "-p", "5353:53/udp")
 		}
@@ -248,7 +248,7 @@ func TestUDPFollowsRemoval(t *testing.T) {
 		in := func(addr string) <-chan string {
 			return lasting(t, l.Host, lab.Binary(t), "--root", l.Root, "exec", "beside", selfPath, "udp-last", addr, "yes")
 		}
-		service := port(vip(l, "rr"), "53")
+		service := port(f.vip(l, "rr"), "53")
 		ends := map[string]<-chan string{
 			"the client":                        last(l.Client, port(f.host, "5353"), "yes"),
 			"the client, not connected":         last(l.Client, port(f.host, "5353"), "no"),
@@ -267,7 +267,8 @@ func TestUDPFollowsRemoval(t *testing.T) {
 				t.Errorf("%s: %s, want %s", who, got, want)
 			}
 		}
-		if got := <-connected; !strings.Contains(got, "abort") {
+		// Whoever writes before it reads finds the socket without a destination.
+		if got := <-connected; !strings.Contains(got, "abort") && !strings.Contains(got, "destination address required") {
 			t.Errorf("the host, connected: %s", got)
 		}
 	})
