@@ -146,6 +146,7 @@
 #define to_neighbour AF(to_neighbour)
 #define to_own_network AF(to_own_network)
 #define masquerade AF(masquerade)
+#define leaves_internal AF(leaves_internal)
 #define to_host AF(to_host)
 #define address_of_host AF(address_of_host)
 #define without_flow AF(without_flow)

@@ -15,7 +15,7 @@ enum reason {
 	REASON_NOT_READY = 9, /* the destination endpoint's programs are not attached yet */
 	REASON_ISOLATION = 10, /* the destination belongs to another network of this host */
 	REASON_UNPUBLISHED = 11, /* from outside to an address of a container network without a flow, or forwarded to one by the stack */
-	REASON_INTERNAL = 12, /* an internal network has no way to the outside */
+	REASON_INTERNAL = 12, /* an internal network has no way to the outside, nor to other networks by their published ports */
 	REASON_NO_FLOW = 13, /* a packet in the middle of a connection that is not known */
 	REASON_NO_ROUTE = 14, /* the host has no route to the destination, or one that refuses it */
 	REASON_NOT_AN_UPLINK = 15, /* the route leads through a device that is no uplink */

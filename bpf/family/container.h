@@ -86,12 +86,28 @@ __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 	return open_flow(p, flow);
 }
 
+/* Whether a published port leads out of an internal network. */
+static __always_inline bool leaves_internal(const struct sender *s, __u32 index)
+{
+	struct rule *rule = bpf_map_lookup_elem(&rules, &index);
+	struct endpoint *to;
+	__u32 owner;
+
+	if (s->network->rule || !rule)
+		return false;
+	owner = rule->endpoint;
+	to = bpf_map_lookup_elem(&endpoints, &owner);
+	return to && to->network != s->endpoint->network;
+}
+
 /* To an address of the host: one of its published ports, or the host itself. */
-static __always_inline int to_host(struct __sk_buff *skb, packet_t *p)
+static __always_inline int to_host(struct __sk_buff *skb, packet_t *p, const struct sender *s)
 {
 	__u32 rule = published_to(skb, p);
 
-	return rule ? publish(skb, p, rule) : VERDICT_PASS;
+	if (!rule)
+		return VERDICT_PASS;
+	return leaves_internal(s, rule) ? drop(p, REASON_INTERNAL) : publish(skb, p, rule);
 }
 
 static __always_inline bool address_of_host(const packet_t *p, const struct sender *s)
@@ -113,7 +129,7 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p, cons
 	if (in_own_network(p, s))
 		return to_own_network(skb, p);
 	if (address_of_host(p, s))
-		return to_host(skb, p);
+		return to_host(skb, p, s);
 	if (address_of_a_network(p->key.dst))
 		return drop(p, REASON_ISOLATION);
 	return masquerade(skb, p);

@@ -101,3 +101,17 @@ func TestHairpinDrops(t *testing.T) {
 		f.expectDrop(datapath.HookContainer, context, f.b.udp(1, at(f.host, published)).bytes(), reasons.NotReady)
 	})
 }
+
+// TestHairpinOfInternalNetworks covers published ports as a way out of a network
+// that has none: only those of its own containers are one.
+func TestHairpinOfInternalNetworks(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		f.networkOne(0)
+		sent := f.b.udp(1, at(f.host, published))
+		verdict, out := f.fromContainer(f.b, sent)
+		f.expect("to its own network", verdict, out, redirect, sent.hop().to(f.a.at(target)).delivered(f.a))
+		f.publishRange(50, f.unspecified, 9000, 9000, target, f.c)
+		f.dropsFrom(f.b, f.b.tcp(1, at(f.host, 9000), syn), reasons.Internal)
+		f.dropsFrom(f.b, f.b.tcp(1, at(f.gatewayOne, 9000), syn), reasons.Internal)
+	})
+}

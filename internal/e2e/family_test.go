@@ -84,9 +84,9 @@ func (f family) lab(t *testing.T, daemonArgs ...string) *lab.Lab {
 }
 
 // network makes a network that has the family.
-func (f family) network(l *lab.Lab, name string) {
+func (f family) network(l *lab.Lab, name string, flags ...string) {
 	l.Helper()
-	args := []string{"network", "create", "--subnet=" + f.subnet}
+	args := append([]string{"network", "create", "--subnet=" + f.subnet}, flags...)
 	if f.is6() {
 		args = append(args, "--ipv6")
 	}

@@ -15,7 +15,7 @@ const (
 	NotReady            Reason = 9  // the destination endpoint's programs are not attached yet
 	Isolation           Reason = 10 // the destination belongs to another network of this host
 	Unpublished         Reason = 11 // from outside to an address of a container network without a flow, or forwarded to one by the stack
-	Internal            Reason = 12 // an internal network has no way to the outside
+	Internal            Reason = 12 // an internal network has no way to the outside, nor to other networks by their published ports
 	NoFlow              Reason = 13 // a packet in the middle of a connection that is not known
 	NoRoute             Reason = 14 // the host has no route to the destination, or one that refuses it
 	NotAnUplink         Reason = 15 // the route leads through a device that is no uplink
@@ -46,7 +46,7 @@ var table = [...]struct{ name, description string }{
 	9:  {"not-ready", "the destination endpoint's programs are not attached yet"},
 	10: {"isolation", "the destination belongs to another network of this host"},
 	11: {"unpublished", "from outside to an address of a container network without a flow, or forwarded to one by the stack"},
-	12: {"internal", "an internal network has no way to the outside"},
+	12: {"internal", "an internal network has no way to the outside, nor to other networks by their published ports"},
 	13: {"no-flow", "a packet in the middle of a connection that is not known"},
 	14: {"no-route", "the host has no route to the destination, or one that refuses it"},
 	15: {"not-an-uplink", "the route leads through a device that is no uplink"},

@@ -199,6 +199,9 @@ func (m *Model) publish(p *packet) verdict {
 	if p.sender == 0 && m.martianSource(p.src) {
 		return drop(reasons.Martian)
 	}
+	if m.leavesInternal(p.sender, m.rules[index].Endpoint) {
+		return drop(reasons.Internal)
+	}
 	if p.later {
 		return drop(reasons.Fragment)
 	}
@@ -222,6 +225,13 @@ func (m *Model) publish(p *packet) verdict {
 		return drop(reasons.MasqueradeExhausted)
 	}
 	return m.open(p, f)
+}
+
+// leavesInternal says whether an endpoint is another's than an internal network's,
+// which its sender is in.
+func (m *Model) leavesInternal(sender, to uint32) bool {
+	network := m.endpoints[sender].Network
+	return sender != 0 && m.Networks[network].Rule == 0 && m.endpoints[to].Network != network
 }
 
 // martianSource says whether nobody outside has an address.
