@@ -30,9 +30,10 @@ enum reason {
 	REASON_REWRITE = 24, /* the kernel refused to change the packet */
 	REASON_IPV6_DISABLED = 25, /* IPv6 from a network that has none */
 	REASON_NO_MEMBER = 26, /* an alias none of whose members is up */
-	REASON_SOURCE_ROUTE = 27, /* the sender chose the packet's way by an IPv4 option */
+	REASON_SOURCE_ROUTE = 27, /* the sender chose the packet's way by an IPv4 option or an IPv6 routing header */
 	REASON_SPOOFED_ND = 28, /* a neighbour discovery message names an address that is not the endpoint's, or plays the router */
-	REASONS = 29,
+	REASON_EXTENSION_HEADERS = 29, /* IPv6 extension headers that are too many, too long or broken: nobody can see what follows them */
+	REASONS = 30,
 };
 
 #endif

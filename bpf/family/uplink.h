@@ -54,7 +54,7 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p)
 		return not_ours(p);
 	/* Of one link alone: the way back could not be told from the address. */
 	if (is_link_local(p->key.src) || is_link_local(p->key.dst))
-		return VERDICT_PASS;
+		return not_ours(p);
 	p->key.zone = ZONE_OUTSIDE;
 	p->self = p->key.dst;
 	flow = flow_of(p);

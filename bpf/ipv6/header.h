@@ -110,8 +110,14 @@ static __always_inline bool rewrite_header6(struct __sk_buff *skb, struct addr6 
 	return true;
 }
 
-/* A routing header that leads on hides the transport header: nothing is translated then. */
+/* Whether extension headers hide what the packet carries: then the walk has stopped at one. */
+static __always_inline bool hidden6(const struct packet6 *p)
+{
+	return !p->later && is_extension6(p->key.protocol);
+}
+
+/* Whether a routing header leads on: it is the one that the walk stops at, whatever its type. */
 static __always_inline bool source_routed6(struct __sk_buff *skb, const struct packet6 *p)
 {
-	return false;
+	return hidden6(p) && p->key.protocol == IPPROTO_ROUTING;
 }

@@ -77,6 +77,9 @@ static __always_inline bool spoofed_nd(struct __sk_buff *skb, struct packet6 *p,
 	nd = transport_header6(skb, p, sizeof(*nd));
 	if (!nd)
 		return true;
+	/* Its option may come in another fragment; RFC 6980 has all ignore such. */
+	if (p->fragment)
+		return true;
 	/* Without a source it asks whether an address is in use (RFC 4862 5.4). */
 	if ((type == ND_ADVERTISEMENT || is_zero6(p->key.src)) && !own_address(nd->target, e))
 		return true;
@@ -131,7 +134,9 @@ static __always_inline bool solicits_vip(struct __sk_buff *skb, struct packet6 *
 	struct addr6 target;
 	struct nd_message *nd;
 
-	if (type != ND_SOLICITATION || p->transport != LINK_LEN + sizeof(struct ipv6_header) || is_zero6(p->key.src))
+	/* RFC 4861 7.1.1: one whose hop limit is not the highest may have been forwarded. */
+	if (type != ND_SOLICITATION || p->transport != LINK_LEN + sizeof(struct ipv6_header) || p->ttl != 255 ||
+	    is_zero6(p->key.src))
 		return false;
 	nd = transport_header6(skb, p, sizeof(*nd));
 	if (!nd)

@@ -25,7 +25,7 @@ func TestExtensionsBehindTheEnd(t *testing.T) {
 		f.raw = []byte{uint8(layers.IPProtocolICMPv6), 0, 0xff, 0xf8}
 		f.padding = make([]byte, 60)
 		want := w.drops()
-		want[reasons.Protocol]++
+		want[reasons.ExtensionHeaders]++
 		got := w.execute(0, datapath.HookContainer, skb{Ifindex: uint32(w.a.ifindex)}, f.bytes())
 		if got.code != shot {
 			t.Errorf("%s: verdict %d", name, int32(got.code))

@@ -30,8 +30,9 @@ const (
 	Rewrite             Reason = 24 // the kernel refused to change the packet
 	Ipv6Disabled        Reason = 25 // IPv6 from a network that has none
 	NoMember            Reason = 26 // an alias none of whose members is up
-	SourceRoute         Reason = 27 // the sender chose the packet's way by an IPv4 option
+	SourceRoute         Reason = 27 // the sender chose the packet's way by an IPv4 option or an IPv6 routing header
 	SpoofedNd           Reason = 28 // a neighbour discovery message names an address that is not the endpoint's, or plays the router
+	ExtensionHeaders    Reason = 29 // IPv6 extension headers that are too many, too long or broken: nobody can see what follows them
 )
 
 var table = [...]struct{ name, description string }{
@@ -61,6 +62,7 @@ var table = [...]struct{ name, description string }{
 	24: {"rewrite", "the kernel refused to change the packet"},
 	25: {"ipv6-disabled", "IPv6 from a network that has none"},
 	26: {"no-member", "an alias none of whose members is up"},
-	27: {"source-route", "the sender chose the packet's way by an IPv4 option"},
+	27: {"source-route", "the sender chose the packet's way by an IPv4 option or an IPv6 routing header"},
 	28: {"spoofed-nd", "a neighbour discovery message names an address that is not the endpoint's, or plays the router"},
+	29: {"extension-headers", "IPv6 extension headers that are too many, too long or broken: nobody can see what follows them"},
 }

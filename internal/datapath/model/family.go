@@ -97,19 +97,22 @@ func (p *packet) parseIPv6(cut bool) bool {
 // extension headers at most, and they end within 256 bytes.
 func (p *packet) skipExtensions() {
 	for range 7 {
-		switch p.protocol {
-		case unix.IPPROTO_HOPOPTS, unix.IPPROTO_ROUTING, unix.IPPROTO_FRAGMENT, unix.IPPROTO_DSTOPTS:
-		default:
+		if p.later || !isExtension(p.protocol) {
 			return
 		}
-		if p.later {
-			return
-		}
-		if !p.skipExtension() {
-			p.hidden = true
+		if p.hidden = !p.skipExtension(); p.hidden {
 			return
 		}
 	}
+	p.hidden = !p.later && isExtension(p.protocol)
+}
+
+func isExtension(protocol uint8) bool {
+	switch protocol {
+	case unix.IPPROTO_HOPOPTS, unix.IPPROTO_ROUTING, unix.IPPROTO_FRAGMENT, unix.IPPROTO_DSTOPTS:
+		return true
+	}
+	return false
 }
 
 // skipExtension steps over one header, false where that makes no sense: behind
@@ -141,11 +144,11 @@ func (p *packet) skipExtension() bool {
 	return true
 }
 
-// sourceRouted says whether an option of IPv4 chooses the packet's way; options
-// that contradict themselves end before it.
+// sourceRouted says whether a routing header of IPv6 leads on, or an option of
+// IPv4 chooses the packet's way; options that contradict themselves end before it.
 func (p *packet) sourceRouted() bool {
 	if p.ethertype != etherIPv4 {
-		return false
+		return p.hidden && p.protocol == unix.IPPROTO_ROUTING
 	}
 	const end, nop, loose, strict = 0, 1, 131, 137
 	options := p.raw[p.network+ipv4.header : p.transport]

@@ -77,8 +77,10 @@ func (m *Model) checkSource(p *packet, from Endpoint, network Network) (verdict,
 	switch {
 	case !own:
 		return drop(reasons.SpoofedAddress), true
-	case p.ethertype == etherIPv4 && p.sourceRouted():
+	case p.sourceRouted():
 		return drop(reasons.SourceRoute), true
+	case p.hidden:
+		return drop(reasons.ExtensionHeaders), true
 	}
 	if v, ok := m.discover(p, from); ok {
 		return v, true
@@ -88,10 +90,13 @@ func (m *Model) checkSource(p *packet, from Endpoint, network Network) (verdict,
 		return drop(reasons.Martian), true
 	case isMulticast(p.dst), network.broadcast(p.dst), isLinkLocal(p.dst):
 		return pass, true
-	case isLinkLocal(p.src) && !network.contains(p.dst):
-		return drop(reasons.Martian), true
+	case !isLinkLocal(p.src):
+		return verdict{}, false
+	case p.dst == network.gateway(p.dst):
+		return pass, true // nothing is translated
 	}
-	return verdict{}, false
+	_, vip := m.Aliases[p.dst]
+	return drop(reasons.Martian), vip || !network.contains(p.dst)
 }
 
 func (e Endpoint) has(addr netip.Addr) bool {
@@ -128,7 +133,7 @@ func (m *Model) uplinkIP(p *packet) verdict {
 		return m.notOurs(p)
 	}
 	if isLinkLocal(p.src) || isLinkLocal(p.dst) {
-		return pass
+		return m.notOurs(p)
 	}
 	p.self, p.zone = p.dst, datapath.ZoneOutside
 	if f := m.flowOf(p); f != nil {

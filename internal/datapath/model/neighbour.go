@@ -54,7 +54,7 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 		return drop(reasons.SpoofedNd), true
 	case kind != solicitation && kind != advertisement:
 		return verdict{}, false
-	case len(nd) < option || len(nd) > option && !ownOption(nd[option:], from):
+	case p.fragment || len(nd) < option || len(nd) > option && !ownOption(nd[option:], from):
 		return drop(reasons.SpoofedNd), true
 	}
 	asked := netip.AddrFrom16([16]byte(nd[target:]))
@@ -63,7 +63,7 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	}
 	_, vip := m.Aliases[asked]
 	switch {
-	case kind != solicitation || !vip || p.src.IsUnspecified() || p.transport != ethernetLength+ipv6.header:
+	case kind != solicitation || !vip || p.ttl != 255 || p.src.IsUnspecified() || p.transport != ethernetLength+ipv6.header:
 		return verdict{}, false
 	case len(nd) != whole || nd[option] != 1:
 		return drop(reasons.Malformed), true
