@@ -16,7 +16,6 @@ var (
 	routerMAC  = mustMAC("02:00:00:00:00:fe")
 	gatewayMAC = mustMAC("02:42:ac:11:00:01")
 	vipMAC     = mustMAC("02:42:ac:11:ff:fe")
-	groupMAC   = mustMAC("ff:ff:ff:ff:ff:ff")
 )
 
 const (
@@ -191,7 +190,6 @@ var (
 	loopback = station{gatewayMAC, mustMAC("02:42:ac:11:00:02"), netip.MustParseAddr("127.0.0.1")}
 )
 
-func clientAddrPort(port uint16) netip.AddrPort { return at(clientAddr, port) }
 func remoteAddrPort(port uint16) netip.AddrPort { return at(remoteAddr, port) }
 func hostAddrPort(port uint16) netip.AddrPort   { return at(hostAddr, port) }
 func vipAddrPort(port uint16) netip.AddrPort    { return at(vipAddr, port) }

@@ -29,13 +29,6 @@ func (s station) errorAbout(about frame) icmpError {
 	return icmpError{station: s, to: about.src, kind: types.unreachable, code: types.port, about: about, ttl: 64}
 }
 
-// tooBig is an error of a router whose next link takes no more than mtu.
-func (s station) tooBig(about frame, mtu uint16) icmpError {
-	e, types := s.errorAbout(about), castOf(about.src).icmp
-	e.kind, e.code, e.mtu = types.tooBig, types.tooBigCode, mtu
-	return e
-}
-
 func (e icmpError) bytes() []byte { return e.frame().bytes() }
 
 func (e icmpError) frame() frame {
