@@ -141,6 +141,10 @@ func (w *world) emptyTables() {
 		w.write("answer_limits", index, uint64(0))
 		w.write("rule_counts", index, make([]datapath.RuleCounters, ebpf.MustPossibleCPU()))
 	}
+	// Maps remembers generations, which begin anew.
+	again, err := maps.New(w.loader.Maps())
+	must(w.t, err)
+	w.maps = again
 	for key := range w.halves() {
 		w.evict(key)
 	}
