@@ -60,17 +60,40 @@ func (w *world) seeds() (all []sends) {
 	return all
 }
 
+// converseAll opens every flow; every other one is answered and taken up again
+// after a while, so that it leaves the nursery.
 func (w *world) converseAll(g *generator) (all []sends, err error) {
-	for _, s := range w.conversations() {
+	var proved []sends
+	for i, s := range w.conversations() {
 		if err := s.do(w); err != nil {
 			return nil, err
 		}
 		all = append(all, s)
-		if w.last.at != "" {
-			all = append(all, g.answer(w.last), g.complain(w.last))
+		if w.last.at == "" {
+			continue
+		}
+		answer := g.answer(w.last)
+		all = append(all, answer, g.complain(w.last))
+		if i%2 == 0 {
+			proved = append(proved, s, answer)
+		}
+	}
+	for _, wait := range []uint32{0, 3} {
+		for _, s := range append([]step{ages{wait}}, steps(proved)...) {
+			if err := s.do(w); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil
+}
+
+func steps(of []sends) (all []step) {
+	for _, s := range of {
+		s.frame.flags &^= rst | fin
+		all = append(all, s)
+	}
+	return all
 }
 
 // FuzzPackets sends arbitrary bytes into each tc program, where there are flows

@@ -132,6 +132,8 @@ func (g *generator) next() step {
 	switch n := g.IntN(100); {
 	case n < 2:
 		return g.burst()
+	case n < 4:
+		return g.story()
 	case n < 12:
 		return g.control()
 	case n < 18 && len(g.w.m.Halves()) > 0:
