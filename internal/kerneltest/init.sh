@@ -28,11 +28,13 @@ if grep -q kerneltest.shell /proc/cmdline; then
 	poweroff -f
 fi
 
+# The verifier takes its time here.
+export SLUICE_LAB_PATIENCE=180s
 exec >/dev/ttyS1 2>&1 </dev/null
 echo "kerneltest: release $(uname -r)"
 while read -r name folder tests; do
 	cd "$folder"
-	/built/$name.test -test.short -test.parallel=1 -test.v -test.timeout=15m -test.run="$tests"
+	/built/$name.test -test.short -test.parallel=1 -test.v -test.timeout=40m -test.run="$tests"
 	echo "kerneltest: exit $? $name"
 done </suites
 echo "kerneltest: end"

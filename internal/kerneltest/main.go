@@ -39,7 +39,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.cache, "cache", ".cache/kernels", "folder for packages, images and logs")
-	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "how long a kernel may take")
+	flag.DurationVar(&o.timeout, "timeout", 40*time.Minute, "how long a kernel may take")
 	flag.StringVar(&o.run, "run", "", "run these tests of all suites (a regular expression) instead of the usual ones")
 	flag.BoolVar(&o.shell, "shell", false, "a shell in the machine instead of the tests")
 	flag.BoolVar(&o.verbose, "v", false, "show what the tests print")

@@ -5,13 +5,21 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
 )
 
-// commandTimeout bounds every command of a test.
-const commandTimeout = 30 * time.Second
+// patience bounds every command of a test, and what a test waits for. On
+// machines without KVM the verifier alone takes half a minute:
+// SLUICE_LAB_PATIENCE, a duration, is for them.
+var patience = func() time.Duration {
+	if wish, err := time.ParseDuration(os.Getenv("SLUICE_LAB_PATIENCE")); err == nil {
+		return wish
+	}
+	return 30 * time.Second
+}()
 
 func parseIP(s string) net.IP { return net.ParseIP(s) }
 
@@ -30,7 +38,7 @@ func (n *Namespace) Run(name string, args ...string) Result {
 // RunInput is Run with standard input.
 func (n *Namespace) RunInput(input, name string, args ...string) Result {
 	n.t.Helper()
-	return n.run(commandTimeout, input, name, args...)
+	return n.run(patience, input, name, args...)
 }
 
 // RunWithin is Run for what may take longer than other commands.
@@ -94,7 +102,7 @@ func (n *Namespace) Background(name string, args ...string) *exec.Cmd {
 func (n *Namespace) Eventually(what string, check func() error) {
 	n.t.Helper()
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
