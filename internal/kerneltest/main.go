@@ -25,7 +25,8 @@ type suite struct {
 
 var suites = []suite{
 	{"datapath", "./internal/datapath", "."},
-	{"e2e", "./internal/e2e", "^TestRow(02|03|04|13)"},
+	// IPv6's rows compare pins, which clsact has none of.
+	{"e2e", "./internal/e2e", "^TestRow(02|03|04|13).*[^6]$"},
 }
 
 type options struct {
