@@ -132,3 +132,26 @@ func TestKilledBeforeTheBurial(t *testing.T) {
 	must(t, f.Reconcile(context.Background()))
 	f.wantUnchanged(before)
 }
+
+// TestKilledBeforeTheNeighbourWent: the network stays, and with it the bridge
+// that remembers who had the address. Those of an alias and of another endpoint
+// stay too.
+func TestKilledBeforeTheNeighbourWent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.createNetwork(NetworkRequest{Name: "custom"})
+	req := f.request("custom")
+	req.Aliases = []string{"rr"}
+	if _, err := f.CreateEndpoint(context.Background(), req); err != nil {
+		t.Fatal(err)
+	}
+	before := f.snapshot()
+	ep := f.createEndpoint("custom")
+	release := f.graveyard.hold()
+	must(t, f.DeleteEndpoint(context.Background(), ep.ID))
+	f.graveyard.kill()
+	release()
+	f.restart()
+	must(t, f.Reconcile(context.Background()))
+	f.wantUnchanged(before)
+}

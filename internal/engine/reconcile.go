@@ -104,9 +104,33 @@ func repair(ctx context.Context, p plan) error {
 }
 
 // removeStrays removes what no record knows: devices that carry our mark,
-// entries and attachments of the datapath.
+// neighbours, entries and attachments of the datapath.
 func (e *Engine) removeStrays() error {
-	return errors.Join(e.datapath.Sweep(e.registry.inUse()), e.datapath.SweepPrograms(e.Owns), e.RemoveStrayDevices())
+	return errors.Join(e.datapath.Sweep(e.registry.inUse()), e.datapath.SweepPrograms(e.Owns), e.RemoveStrayDevices(), e.removeStrayNeighbours())
+}
+
+// removeStrayNeighbours removes the permanent neighbours of our bridges whose
+// address nobody has: an earlier daemon has removed the endpoint, and did not
+// live to forget it.
+func (e *Engine) removeStrayNeighbours() error {
+	var errs []error
+	for _, n := range e.registry.allNetworks() {
+		if !n.Owned || n.Driver != DriverBridge {
+			continue
+		}
+		known, err := e.devices.PermanentNeighbours(n.Bridge)
+		errs = append(errs, err)
+		if len(known) == 0 {
+			continue
+		}
+		taken := e.registry.addressesIn(n.ID)
+		for _, addr := range known {
+			if !taken[addr] {
+				errs = append(errs, e.devices.DeleteNeighbour(n.Bridge, addr))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // RemoveStrayDevices deletes the devices that carry our mark and that no record

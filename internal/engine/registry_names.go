@@ -65,6 +65,24 @@ func (r *registry) successor(gone Endpoint, addr netip.Addr) net.HardwareAddr {
 	return nil
 }
 
+// addressesIn returns the addresses that endpoints and aliases of a network have.
+func (r *registry) addressesIn(networkID string) map[netip.Addr]bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	taken := map[netip.Addr]bool{}
+	for _, ep := range r.endpoints {
+		if ep.NetworkID == networkID {
+			taken[ep.Address], taken[ep.Address6] = true, true
+		}
+	}
+	for _, a := range r.aliases {
+		if a.NetworkID == networkID {
+			taken[a.Address], taken[a.Address6] = true, true
+		}
+	}
+	return taken
+}
+
 // aliasAt returns the alias that has the address.
 func (r *registry) aliasAt(networkID string, addr netip.Addr) (Alias, bool) {
 	r.mu.RLock()

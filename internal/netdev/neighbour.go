@@ -46,3 +46,26 @@ func (h *Host) DeleteNeighbour(bridge string, addr netip.Addr) error {
 	}
 	return nil
 }
+
+// PermanentNeighbours returns the addresses that a bridge has permanent entries
+// for; none when there is no such device.
+func (h *Host) PermanentNeighbours(bridge string) ([]netip.Addr, error) {
+	link, err := h.find(bridge)
+	if err != nil || link == nil {
+		return nil, err
+	}
+	entries, err := h.netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
+	for errors.Is(err, netlink.ErrDumpInterrupted) {
+		entries, err = h.netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the neighbours of %s: %w", bridge, err)
+	}
+	var addrs []netip.Addr
+	for _, e := range entries {
+		if addr, ok := netip.AddrFromSlice(e.IP); ok && e.State == netlink.NUD_PERMANENT {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs, nil
+}
