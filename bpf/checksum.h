@@ -39,14 +39,18 @@ static __always_inline void sum_changed(struct __sk_buff *skb, __u64 diff)
 /*
  * checksum_write brings a field up to date, of any kind but CHECKSUM_COMPLETE.
  * That of CHECKSUM_PARTIAL holds the pseudo header's sum, not complemented: a
- * device or the stack will add the rest.
+ * device or the stack will add the rest. Where 0 says that there is no checksum,
+ * its complement stands for it.
  */
-static __always_inline void checksum_write(__u16 *field, __u8 kind, __wsum addresses, __wsum ports)
+static __always_inline void checksum_write(__u16 *field, __u8 kind, bool may_be_none, __u64 addresses, __u64 ports)
 {
+	__u16 sum;
+
 	if (kind == CHECKSUM_PARTIAL)
-		*field = ~checksum_update(~*field, addresses);
+		sum = ~checksum_update(~*field, addresses);
 	else
-		*field = checksum_update(*field, (__u64)addresses + ports);
+		sum = checksum_update(*field, addresses + ports);
+	*field = may_be_none && !sum ? 0xffff : sum;
 }
 
 #endif

@@ -41,20 +41,37 @@ static __always_inline struct endpoint *endpoint_current(__u32 index, __u32 gene
 	return endpoint;
 }
 
+static __always_inline struct network *network_of(const struct endpoint *endpoint)
+{
+	__u32 index = endpoint->network;
+
+	return bpf_map_lookup_elem(&networks, &index);
+}
+
+/* Whether a rule is still the one that a flow knew. */
+static __always_inline bool rule_current(__u32 index, __u32 generation)
+{
+	struct rule *rule = bpf_map_lookup_elem(&rules, &index);
+
+	return rule && rule->generation == generation;
+}
+
+/*
+ * The endpoint that a flow belongs to, if that one, the peer and the rule are
+ * still those that the flow knew.
+ */
+static __always_inline struct endpoint *flow_owner(const struct flow_head *flow)
+{
+	if (!rule_current(flow->rule, flow->rule_generation) ||
+	    (flow->peer && !endpoint_current(flow->peer, flow->peer_generation)))
+		return NULL;
+	return endpoint_current(flow->endpoint, flow->endpoint_generation);
+}
+
 static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)
 {
-	__u32 index = flow->rule;
-	struct rule *rule;
-
 	/* Signed: another CPU may have seen the flow after we read the clock. */
-	if ((__s32)(now - flow->seen) > (__s32)flow_timeout(protocol, flow->state))
-		return false;
-	rule = bpf_map_lookup_elem(&rules, &index);
-	if (!rule || rule->generation != flow->rule_generation)
-		return false;
-	if (!endpoint_current(flow->endpoint, flow->endpoint_generation))
-		return false;
-	return !flow->peer || endpoint_current(flow->peer, flow->peer_generation);
+	return (__s32)(now - flow->seen) <= (__s32)flow_timeout(protocol, flow->state) && flow_owner(flow);
 }
 
 /*

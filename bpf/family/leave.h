@@ -20,8 +20,7 @@ static __always_inline struct endpoint *receiver(packet_t *p, __u32 index)
  */
 static __always_inline int deliver(struct __sk_buff *skb, packet_t *p, const struct endpoint *endpoint)
 {
-	__u32 index = endpoint->network;
-	struct network *network = bpf_map_lookup_elem(&networks, &index);
+	struct network *network = network_of(endpoint);
 
 	if (!network || (!LINK_LEN && !add_link(skb)) || !write_macs(skb, p, endpoint->mac, network->mac))
 		return drop(p, REASON_REWRITE);

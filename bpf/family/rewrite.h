@@ -54,9 +54,7 @@ static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *
 	}
 	if (kind == CHECKSUM_COMPLETE)
 		return kernel_checksum(skb, p->transport + at, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
-	checksum_write(field, kind, addresses, ports);
-	if (may_be_none && !*field)
-		*field = 0xffff;
+	checksum_write(field, kind, may_be_none, addresses, ports);
 	return true;
 }
 
@@ -109,7 +107,7 @@ static __always_inline bool write_macs(struct __sk_buff *skb, packet_t *p, const
 
 	if (!eth)
 		return false;
-	__builtin_memcpy(eth->dst, dst, sizeof(eth->dst));
-	__builtin_memcpy(eth->src, src, sizeof(eth->src));
+	copy_mac(eth->dst, dst);
+	copy_mac(eth->src, src);
 	return true;
 }

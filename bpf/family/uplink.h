@@ -2,6 +2,7 @@
 /* What comes from outside: the body of hook `uplink`. */
 #include "base.h"
 #include "publish.h"
+#include "established.h"
 
 static __always_inline bool address_of_host(addr_t addr)
 {
@@ -69,7 +70,11 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p)
 
 static __always_inline int uplink_hook(struct __sk_buff *skb)
 {
-	packet_t *p = new_packet();
+	int code = established(skb);
+	packet_t *p;
 
+	if (code != NO_VERDICT)
+		return code;
+	p = new_packet();
 	return p ? leave(skb, p, HOOK_UPLINK, uplink_ip(skb, p)) : TC_ACT_SHOT;
 }

@@ -95,18 +95,44 @@ static __always_inline bool parse_ip6(struct __sk_buff *skb, struct packet6 *p)
 	return p->later || parse_transport6(skb, p);
 }
 
-/* rewrite_header6 gives the header its addresses and takes hops from its hop limit. */
+/* Whether the transport header follows at once, if it is one. */
+static __always_inline bool is_plain6(const struct ipv6_header *ip)
+{
+	return (ip->version_class_flow & bpf_htonl(0xf0000000)) == bpf_htonl(0x60000000);
+}
+
+static __always_inline __u32 ip_length6(const struct ipv6_header *ip)
+{
+	return sizeof(*ip) + bpf_ntohs(ip->payload_len);
+}
+
+static __always_inline __u8 ip_protocol6(const struct ipv6_header *ip)
+{
+	return ip->next;
+}
+
+static __always_inline __u8 ip_ttl6(const struct ipv6_header *ip)
+{
+	return ip->hop_limit;
+}
+
+/* set_header6 gives the header its addresses and takes hops from its hop limit. */
+static __always_inline void set_header6(struct ipv6_header *ip, struct addr6 src, struct addr6 dst, __u8 hops)
+{
+	ip->src = src;
+	ip->dst = dst;
+	ip->hop_limit -= hops;
+}
+
 static __always_inline bool rewrite_header6(struct __sk_buff *skb, struct addr6 src, struct addr6 dst, __u8 hops)
 {
 	struct ipv6_header *ip = bytes(skb, LINK_LEN, sizeof(*ip));
 
 	if (!ip)
 		return false;
-	ip->src = src;
-	ip->dst = dst;
 	if (hops)
 		sum_changed(skb, sum_replace(0, bpf_htons(ip->hop_limit), bpf_htons(ip->hop_limit - hops)));
-	ip->hop_limit -= hops;
+	set_header6(ip, src, dst, hops);
 	return true;
 }
 
