@@ -34,6 +34,7 @@ func ways(f *fixture) []way {
 	outward := f.a.tcp(40000, remoteAddrPort(443), syn)
 	inward := outward.from(hostAddrPort(f.masqueradePort(outward))).answer(remote, ack)
 	outward.flags = ack
+	f.settle()
 	return []way{
 		{"floor", datapath.HookUplink, f.uplink, notForUs, next},
 		{"host", datapath.HookUplink, f.uplink, client.tcp(1, hostAddrPort(22), ack), next},
