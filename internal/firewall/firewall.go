@@ -41,8 +41,8 @@ type Chain struct {
 // iptables.
 func Dropping() ([]Chain, error) {
 	chains, err := droppingNFT()
-	for family, names := range map[string]string{"iptables": "/proc/net/ip_tables_names", "ip6tables": "/proc/net/ip6_tables_names"} {
-		legacy, legacyErr := droppingLegacy(family+"-legacy", names)
+	for tool, names := range map[string]string{"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"} {
+		legacy, legacyErr := droppingLegacy(tool, "/proc/thread-self/net/"+names)
 		chains, err = append(chains, legacy...), errors.Join(err, legacyErr)
 	}
 	return chains, err

@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The first thread is kept from the tests: /proc/self/net is its namespace, and
+// another thread's may differ.
+func init() { runtime.LockOSThread() }
+
 // TestDropping covers what the tools themselves have set, in a namespace of its
 // own, whose thread ends with the test.
 func TestDropping(t *testing.T) {
