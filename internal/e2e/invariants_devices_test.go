@@ -6,14 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
-	"github.com/sluice-net/sluice/loader"
 )
 
 // devices checks what the host's namespace has, which the caller is in.
@@ -155,54 +153,4 @@ func (c *checker) neighbours() {
 		}
 	}
 	same(c, "neighbours", got, want)
-}
-
-// attachments checks that every program is where it should be, and pinned.
-func (c *checker) attachments() {
-	want := map[string]int{}
-	c.must(c.Host.Do(func() error {
-		add := func(hook, device string) {
-			if l, err := netlink.LinkByName(device); err == nil {
-				want[hook+"@"+strings.ReplaceAll(device, ".", "%2E")] = l.Attrs().Index
-			}
-		}
-		for _, n := range c.networks {
-			if n.value.Driver == engine.DriverBridge {
-				add("bridge", n.value.Bridge)
-			}
-		}
-		for _, ep := range c.endpoints {
-			add("container", ep.value.HostDevice)
-		}
-		for _, uplink := range systemInfo(c.Lab).Uplinks {
-			add("uplink", uplink)
-		}
-		return nil
-	}))
-	var st unix.Stat_t
-	c.must(unix.Stat(c.Cgroup, &st))
-	dir := filepath.Join(loader.PinsDir(filepath.Join(c.Root, "bpf")), "links")
-	got := map[string]int{}
-	sockets := 0
-	for name := range c.entries("bpf", filepath.Base(loader.PinsDir("")), "links") {
-		pinned, err := link.LoadPinnedLink(filepath.Join(dir, name), nil)
-		if !c.must(err) {
-			continue
-		}
-		info, err := pinned.Info()
-		pinned.Close()
-		switch {
-		case !c.must(err):
-		case info.TCX() != nil:
-			got[name] = int(info.TCX().Ifindex)
-		case info.Cgroup() != nil && info.Cgroup().CgroupId == st.Ino:
-			sockets++
-		default:
-			c.complain("%s is attached to nothing of ours", name)
-		}
-	}
-	if sockets != 10 {
-		c.complain("%d socket programs are attached, and 10 should be", sockets)
-	}
-	same(c, "programs", got, want)
 }

@@ -203,10 +203,12 @@ func TestOldKernelsWay(t *testing.T) {
 	if natRule(l, "publish", "net00").Packets < 3 {
 		t.Errorf("rules: %+v", natRules(l))
 	}
+	expectInvariants(l)
 	l.StopDaemon(9)
 	greeting(l.Client, lab.HostAddr+":8080")
 	l.StartDaemon("--attach", "clsact")
 	greeting(l.Client, lab.HostAddr+":8080")
+	expectInvariants(l)
 	l.OK("system", "reset", "--force")
 	if got := l.Host.Output("tc", "filter", "show", "dev", "eth0", "ingress"); got != "" {
 		t.Errorf("a filter is left: %s", got)
