@@ -8,17 +8,28 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sluice-net/sluice/internal/bench"
+	"github.com/sluice-net/sluice/internal/traffic"
 )
+
+// longestTurn leaves time to the other threads of the CPU: the kernel takes it
+// away from what works for most of a second with a real-time priority.
+const longestTurn = 500 * time.Millisecond
 
 // version is set by the linker.
 var version = "unknown"
 
 func main() {
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) > 1 && os.Args[1] == traffic.Command {
+		do = func() error { return traffic.Main(os.Args[2:]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice-bench:", err)
 		os.Exit(1)
 	}
@@ -30,22 +41,28 @@ func run() error {
 		return err
 	}
 	names := flag.String("scenarios", "", "comma-separated list of scenarios (default all)")
-	rounds := flag.Int("rounds", 31, "rounds, in each of which every arm has its turn")
-	frames := flag.Int("frames", 20_000, "frames that an arm sends in a round")
+	e := bench.Env{Self: self, Others: map[string]string{}, Ports: []int{1, 1000, 10000}}
+	rounds := flag.Int("rounds", 0, "rounds, in each of which every arm has its turn (default as each scenario has it)")
+	flag.IntVar(&e.Frames, "frames", 20_000, "frames that an arm sends in a round")
+	flag.DurationVar(&e.Turn, "turn", 250*time.Millisecond, "how long an arm's client works in a round")
+	flag.BoolVar(&e.Wide, "wide", false, "what takes long, too")
 	output := flag.String("json", "", "file for the rows as JSON")
-	sluice := flag.String("sluice", filepath.Join(filepath.Dir(self), "sluice"), "path of the sluice to measure")
-	others := map[string]string{}
+	flag.StringVar(&e.Sluice, "sluice", filepath.Join(filepath.Dir(self), "sluice"), "path of the sluice to measure")
+	flag.Func("ports", "comma-separated list: how many published ports to compare (default 1,1000,10000)", func(value string) (err error) {
+		e.Ports, err = portCounts(value)
+		return err
+	})
 	flag.Func("also", "NAME=PATH: another sluice, as a further arm; may be repeated", func(value string) error {
 		name, path, ok := strings.Cut(value, "=")
 		if !ok {
 			return fmt.Errorf("want NAME=PATH")
 		}
-		others[name] = path
+		e.Others[name] = path
 		return nil
 	})
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 || *frames < 1 {
-		return fmt.Errorf("no arguments, and at least one round and one frame: see -help")
+	if flag.NArg() > 0 || *rounds < 0 || e.Frames < 1 || e.Turn < time.Millisecond || e.Turn > longestTurn {
+		return fmt.Errorf("no arguments, at least one frame, and turns of 1ms to %v: see -help", longestTurn)
 	}
 	scenarios, err := bench.Select(*names)
 	if err != nil {
@@ -57,7 +74,7 @@ func run() error {
 	result := bench.Result{Schema: bench.Schema, Machine: bench.ThisMachine(version)}
 	var targets []bench.Target
 	for _, s := range scenarios {
-		rows, err := s.Run(ctx, bench.Env{Sluice: *sluice, Others: others, Frames: *frames}, *rounds, os.Stderr)
+		rows, err := s.Run(ctx, e, *rounds, os.Stderr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -70,4 +87,16 @@ func run() error {
 		}
 	}
 	return result.WriteTables(os.Stdout, targets)
+}
+
+// portCounts reads numbers of ports that can be published.
+func portCounts(list string) (counts []int, err error) {
+	for _, text := range strings.Split(list, ",") {
+		count, err := strconv.Atoi(text)
+		if err != nil || count < 1 || count > bench.MostPorts {
+			return nil, fmt.Errorf("want numbers from 1 to %d", bench.MostPorts)
+		}
+		counts = append(counts, count)
+	}
+	return counts, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/sluice-net/sluice/loader"
 )
@@ -19,6 +20,12 @@ type Env struct {
 	// for another build.
 	Others map[string]string
 	Frames int // that an arm of a forwarding scenario sends in a round
+	// Self is a program whose first argument traffic.Command makes it call
+	// traffic.Main with the others.
+	Self  string
+	Turn  time.Duration // how long a client is at work in a round
+	Ports []int         // how many published ports to compare
+	Wide  bool          // everything, however long it takes
 
 	dir      string // for namespaces, instances and mounts
 	cgroup   string // an empty cgroup of version 2

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"runtime"
 	"strconv"
 	"time"
 )
@@ -26,9 +25,10 @@ const leastDelivered = 0.99
 // and they end at the ingress of the container's device; those of the floor
 // end at the uplink's.
 var forwarding = Scenario{
-	Name:  forwardingName,
-	About: "ns per packet through a published UDP port",
-	setup: setUpForwarding,
+	Name:   forwardingName,
+	About:  "ns per packet through a published UDP port",
+	Rounds: 31,
+	parts:  []part{{setup: setUpForwarding}},
 	Targets: []Target{
 		{Scenario: forwardingName, Arm: armSluice, AtMost: 3, Of: armRedirect},
 		{Scenario: forwardingName, Arm: armSluice, AtMost: 0.2, Of: armIptables},
@@ -36,43 +36,19 @@ var forwarding = Scenario{
 	},
 }
 
-// wayIn builds an arm's way into the container and returns its namespace.
-type wayIn func(e *Env, w *world) (container string, err error)
+// forwardedPort is the published one that frames come by.
+var forwardedPort = publishedPort{"udp", 5353, 53}
 
-func setUpForwarding(e *Env) ([]arm, error) {
-	ways := []struct {
-		name string
-		make wayIn
-	}{
-		{ArmFloor, nil},
-		{armRedirect, makeRedirect},
-		{armIptables, func(e *Env, w *world) (string, error) {
-			return newNetfilterArm(e, w, armIptables, legacyRules, "iptables-legacy-restore")
-		}},
-		{armNftables, func(e *Env, w *world) (string, error) {
-			return newNetfilterArm(e, w, armNftables, nftRules, "nft", "-f", "-")
-		}},
-	}
-	var arms []arm
-	add := func(name string, way wayIn) error {
-		f, err := newForwarder(e, name, way)
+func setUpForwarding(e *Env) ([]contest, error) {
+	var c contest
+	for _, candidate := range append([]candidate{{ArmFloor, buildRouted}, {armRedirect, buildRouted}}, candidates(e)...) {
+		f, err := newForwarder(e, candidate)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", candidate.name, err)
 		}
-		arms = append(arms, arm{name, f.measure})
-		return nil
+		c = append(c, arm{candidate.name, f.measure})
 	}
-	for _, way := range ways {
-		if err := add(way.name, way.make); err != nil {
-			return nil, err
-		}
-	}
-	for name, binary := range e.binaries() {
-		if err := add(name, sluiceWay(binary)); err != nil {
-			return nil, err
-		}
-	}
-	return arms, nil
+	return []contest{c}, nil
 }
 
 // forwarder measures one arm.
@@ -82,50 +58,29 @@ type forwarder struct {
 	frames int
 }
 
-func newForwarder(e *Env, name string, way wayIn) (*forwarder, error) {
-	w, err := newWorld(e, name)
+func newForwarder(e *Env, c candidate) (*forwarder, error) {
+	s, err := c.build(e, c.name, plan{ports: []publishedPort{forwardedPort}})
 	if err != nil {
 		return nil, err
 	}
-	end := w.host
-	if way != nil {
-		if end, err = way(e, w); err != nil {
-			return nil, err
-		}
+	end := s.container.namespace
+	switch c.name {
+	case ArmFloor:
+		end = s.host
+	case armRedirect:
+		err = attachRedirect(e, s.host, device, s.container.port)
+	default:
+		err = s.establish(end)
 	}
-	if name != ArmFloor && name != armRedirect {
-		if err := w.establish(end); err != nil {
-			return nil, fmt.Errorf("nothing came through the published port: %w", err)
-		}
+	if err != nil {
+		return nil, err
 	}
 	f := &forwarder{frames: e.Frames}
 	if f.sink, err = newSink(e, end, device); err != nil {
 		return nil, err
 	}
-	f.sender, err = newSender(e, w)
+	f.sender, err = newSender(e, s.world)
 	return f, err
-}
-
-func makeRedirect(e *Env, w *world) (string, error) {
-	container, err := newContainer(e, w, armRedirect)
-	if err != nil {
-		return "", err
-	}
-	return container, attachRedirect(e, w.host, device, port)
-}
-
-func sluiceWay(binary string) wayIn {
-	return func(e *Env, w *world) (string, error) {
-		i, err := startSluice(e, w, binary)
-		if err != nil {
-			return "", err
-		}
-		if err := i.run("run", "-d", "--name=bench", "-p", fmt.Sprintf("%d:%d/udp", publishedPort, targetPort)); err != nil {
-			return "", err
-		}
-		pid, err := i.output("inspect", "--format", "{{.State.Pid}}", "bench")
-		return "/proc/" + pid + "/ns/net", err
-	}
 }
 
 func (f *forwarder) measure() ([]sample, error) {
@@ -133,7 +88,7 @@ func (f *forwarder) measure() ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	elapsed, err := f.sender.send(f.frames, runtime.NumCPU()-1)
+	elapsed, err := f.sender.send(f.frames, lastCPU())
 	if err != nil {
 		return nil, err
 	}

@@ -19,22 +19,22 @@ import (
 // instance is a daemon of sluice that makes a world's host its own.
 type instance struct {
 	binary, root, host string
+	cgroup             string // whose processes reach published ports by the host's own addresses
 }
 
 // startSluice starts one of a binary and waits until it answers.
-func startSluice(e *Env, w *world, binary string) (*instance, error) {
+func startSluice(e *Env, w *world, binary string, flags ...string) (*instance, error) {
 	i := &instance{binary: binary, host: w.host, root: filepath.Join(e.dir, filepath.Base(w.host)+"-root")}
 	log, err := os.Create(i.root + ".log")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cgroup, err := os.MkdirTemp(e.cgroup, "daemon-")
-	if err != nil {
+	if i.cgroup, err = os.MkdirTemp(e.cgroup, "daemon-"); err != nil {
 		return nil, err
 	}
-	e.cleanup(func() error { return removeCgroup(cgroup) })
-	daemon := i.command("daemon", "--cgroup", cgroup)
+	e.cleanup(func() error { return removeCgroup(i.cgroup) })
+	daemon := i.command(append([]string{"daemon", "--cgroup", i.cgroup}, flags...)...)
 	daemon.Stdout, daemon.Stderr = log, log
 	if err := netdev.InNamespace(w.host, daemon.Start); err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)

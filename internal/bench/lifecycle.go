@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/sluice-net/sluice/internal/netdev"
@@ -21,9 +22,10 @@ const (
 // lifecycle is how long the verbs take, each as a process of its own. Its floor
 // is `sluice version`: a process that asks the daemon for something it knows.
 var lifecycle = Scenario{
-	Name:  lifecycleName,
-	About: "ms per verb",
-	setup: setUpLifecycle,
+	Name:   lifecycleName,
+	About:  "ms per verb",
+	Rounds: 31,
+	parts:  []part{{setup: setUpLifecycle}},
 	Targets: []Target{
 		{Scenario: lifecycleName, Parameters: "verb=network create", Arm: armSluice, AtMost: 10},
 		{Scenario: lifecycleName, Parameters: "verb=network rm", Arm: armSluice, AtMost: 10},
@@ -32,14 +34,14 @@ var lifecycle = Scenario{
 	},
 }
 
-func setUpLifecycle(e *Env) ([]arm, error) {
+func setUpLifecycle(e *Env) ([]contest, error) {
 	return setUpVerbs(e, lifecycleName, (*verbs).lifecycle)
 }
 
 // setUpVerbs starts an instance of every binary, and returns an arm for each, and
 // a floor. What the arms measure is given.
-func setUpVerbs(e *Env, scenario string, operations func(*verbs) ([]operation, error)) ([]arm, error) {
-	var arms []arm
+func setUpVerbs(e *Env, scenario string, operations func(*verbs) ([]operation, error)) ([]contest, error) {
+	var arms contest
 	for name, binary := range e.binaries() {
 		w, err := newWorld(e, scenario+"-"+name)
 		if err != nil {
@@ -58,7 +60,7 @@ func setUpVerbs(e *Env, scenario string, operations func(*verbs) ([]operation, e
 		}
 		arms = append(arms, arm{name, v.measure})
 	}
-	return arms, nil
+	return []contest{arms}, nil
 }
 
 // verbs runs the verbs of one instance.
@@ -136,7 +138,7 @@ func timed(o operation) (sample, error) {
 // answers asks the container's server from the client, once.
 func (v *verbs) answers() error {
 	return netdev.InNamespace(v.world.client, func() error {
-		conn, err := net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", hostAddr, serverPort), answerTimeout)
+		conn, err := net.DialTimeout("tcp4", netip.AddrPortFrom(ipv4.host.Addr(), serverPort).String(), answerTimeout)
 		if err != nil {
 			return err
 		}

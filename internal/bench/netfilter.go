@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"net/netip"
 	"os/exec"
 	"strings"
 
@@ -13,111 +13,132 @@ import (
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
-// The network of the arms whose container we make ourselves.
-const (
-	bridge        = "br0"
-	port          = "veth0" // the bridge's
-	gatewayAddr   = "172.17.0.1"
-	containerAddr = "172.17.0.2"
-)
+// bridgeName and portName are of the i-th bridge that we make ourselves, and
+// of its only port.
+func bridgeName(i int) string { return fmt.Sprintf("br%d", i) }
+func portName(i int) string   { return fmt.Sprintf("veth%d", i) }
 
-var (
-	bridgeMAC    = net.HardwareAddr{2, 0, 0, 0, 1, 1}
-	portMAC      = net.HardwareAddr{2, 0, 0, 0, 1, 3}
-	containerMAC = net.HardwareAddr{2, 0, 0, 0, 1, 2}
-)
-
-// The rules have the shape of dockerd's for one published port: of two lists
-// for each packet in `filter`, the first line takes what is established.
-var (
-	legacyRules = fmt.Sprintf(`*nat
-:DOCKER - [0:0]
--A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
--A POSTROUTING -s 172.17.0.0/16 ! -o br0 -j MASQUERADE
--A DOCKER ! -i br0 -p udp -m udp --dport %d -j DNAT --to-destination %s:%d
-COMMIT
-*filter
-:FORWARD DROP [0:0]
-:DOCKER - [0:0]
--A FORWARD -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -o br0 -j DOCKER
--A FORWARD -i br0 ! -o br0 -j ACCEPT
--A DOCKER -d %s/32 ! -i br0 -o br0 -p udp -m udp --dport %d -j ACCEPT
-COMMIT
-`, publishedPort, containerAddr, targetPort, containerAddr, targetPort)
-
-	nftRules = fmt.Sprintf(`table ip nat {
-	chain prerouting {
-		type nat hook prerouting priority dstnat;
-		fib daddr type local iifname != br0 udp dport %d dnat to %s:%d
-	}
-	chain postrouting {
-		type nat hook postrouting priority srcnat;
-		ip saddr 172.17.0.0/16 oifname != br0 masquerade
-	}
-}
-table ip filter {
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		oifname br0 ct state related,established accept
-		iifname != br0 oifname br0 ip daddr %s udp dport %d accept
-		iifname br0 oifname != br0 accept
-	}
-}
-`, publishedPort, containerAddr, targetPort, containerAddr, targetPort)
-)
-
-// newContainer makes a container's namespace and its veth to a bridge of the
-// host, as Docker does.
-func newContainer(e *Env, w *world, name string) (string, error) {
-	container, err := newNamespace(e, name+"-container")
+// buildRouted makes a host that routes between its client and its containers,
+// and translates nothing. Each container is on a bridge of its own, as Docker's
+// networks are.
+func buildRouted(e *Env, name string, p plan) (*site, error) {
+	w, err := newWorld(e, name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	s := &site{world: w, direct: true}
+	if s.container, err = newSandbox(e, w, name, 0); err != nil {
+		return nil, err
+	}
+	if p.member {
+		if s.member, err = newSandbox(e, w, name, 1); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range families() {
+		if p.member {
+			s.vips = append(s.vips, f.vip)
+		}
+		if err := addRoute(w.client, f.gateways[0], f.host.Addr()); err != nil {
+			return nil, err
+		}
+	}
+	err = writeSysctl(w.host, "net/ipv4/ip_forward", "1")
+	if len(families()) > 1 {
+		err = errors.Join(err, writeSysctl(w.host, "net/ipv6/conf/all/forwarding", "1"))
+	}
+	return s, err
+}
+
+// buildNetfilter is buildRouted with a set of rules of each family, which a
+// program reads from its standard input.
+func buildNetfilter(e *Env, name string, p plan, rules func(*family, plan) string, program func(*family) []string) (*site, error) {
+	s, err := buildRouted(e, name, p)
+	if err != nil {
+		return nil, err
+	}
+	s.direct = false
+	for _, f := range p.families() {
+		args := program(f)
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdin = strings.NewReader(rules(f, p))
+		if _, err := output(s.host, cmd); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func buildIptables(e *Env, name string, p plan) (*site, error) {
+	return buildNetfilter(e, name, p, legacyRules, func(f *family) []string {
+		if f == &ipv6 {
+			return []string{"ip6tables-legacy-restore"}
+		}
+		return []string{"iptables-legacy-restore"}
+	})
+}
+
+func buildNftables(e *Env, name string, p plan) (*site, error) {
+	return buildNetfilter(e, name, p, nftRules, func(*family) []string { return []string{"nft", "-f", "-"} })
+}
+
+func buildNftMap(e *Env, name string, p plan) (*site, error) {
+	return buildNetfilter(e, name, p, nftMapRules, func(*family) []string { return []string{"nft", "-f", "-"} })
+}
+
+// newSandbox makes a container's namespace and its veth to the host's i-th
+// bridge, as Docker does.
+func newSandbox(e *Env, w *world, name string, i int) (s sandbox, err error) {
+	s.port = portName(i)
+	if s.namespace, err = newNamespace(e, fmt.Sprintf("%s-container%d", name, i)); err != nil {
+		return s, err
+	}
+	bridgeMAC := net.HardwareAddr{2, 0, 0, 0, 1, byte(4 * i)}
+	portMAC := net.HardwareAddr{2, 0, 0, 0, 1, byte(4*i + 1)}
+	containerMAC := net.HardwareAddr{2, 0, 0, 0, 1, byte(4*i + 2)}
 	err = netdev.InNamespace(w.host, func() error {
-		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge, HardwareAddr: bridgeMAC}})
+		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName(i), HardwareAddr: bridgeMAC}})
 	})
 	if err != nil {
-		return "", fmt.Errorf("make a bridge: %w", err)
+		return s, fmt.Errorf("make a bridge: %w", err)
 	}
-	if err := connect(w.host, port, portMAC, container, device, containerMAC); err != nil {
-		return "", err
+	if err := connect(w.host, s.port, portMAC, s.namespace, device, containerMAC); err != nil {
+		return s, err
 	}
-	err = errors.Join(
-		configure(w.host, bridge, gatewayAddr+"/16", containerAddr, containerMAC),
-		configure(container, device, containerAddr+"/16", gatewayAddr, bridgeMAC),
-		netdev.InNamespace(w.host, func() error {
-			master, err := netlink.LinkByName(bridge)
-			if err != nil {
-				return err
-			}
-			slave, err := netlink.LinkByName(port)
-			if err != nil {
-				return err
-			}
-			return errors.Join(netlink.LinkSetMaster(slave, master), netlink.LinkSetUp(slave))
-		}),
-		netdev.InNamespace(container, func() error {
-			return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gatewayAddr)})
-		}))
-	return container, err
+	if err := enslave(w.host, bridgeName(i), s.port); err != nil {
+		return s, err
+	}
+	for _, f := range families() {
+		gateway, own := f.gateways[i], f.container(i)
+		err := errors.Join(
+			configure(w.host, bridgeName(i), gateway, own.Addr(), containerMAC),
+			configure(s.namespace, device, own, gateway.Addr(), bridgeMAC),
+			addRoute(s.namespace, defaultRoute(f), gateway.Addr()))
+		if err != nil {
+			return s, err
+		}
+		s.addrs = append(s.addrs, own.Addr())
+	}
+	return s, nil
 }
 
-// newNetfilterArm returns the container behind a published port that a
-// program, which reads rules from its standard input, has made.
-func newNetfilterArm(e *Env, w *world, name, rules string, program ...string) (container string, err error) {
-	container, err = newContainer(e, w, name)
-	if err != nil {
-		return "", err
-	}
-	err = netdev.InNamespace(w.host, func() error {
-		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+func enslave(host, bridge, port string) error {
+	return netdev.InNamespace(host, func() error {
+		master, err := netlink.LinkByName(bridge)
+		if err != nil {
+			return err
+		}
+		slave, err := netlink.LinkByName(port)
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetMaster(slave, master), netlink.LinkSetUp(slave))
 	})
-	if err != nil {
-		return "", err
+}
+
+func defaultRoute(f *family) netip.Prefix {
+	if f == &ipv4 {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
-	cmd := exec.Command(program[0], program[1:]...)
-	cmd.Stdin = strings.NewReader(rules)
-	_, err = output(w.host, cmd)
-	return container, err
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }

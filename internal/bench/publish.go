@@ -19,9 +19,10 @@ const (
 // publishing is how long it takes to publish many ports, and to withdraw them:
 // each verb as a process of its own.
 var publishing = Scenario{
-	Name:  publishName,
-	About: "ms per verb, many ports",
-	setup: setUpPublish,
+	Name:   publishName,
+	About:  "ms per verb, many ports",
+	Rounds: 15,
+	parts:  []part{{setup: setUpPublish}},
 	Targets: []Target{
 		{Scenario: publishName, Parameters: "verb=publish 206 ports", Arm: armSluice, AtMost: 40},
 		{Scenario: publishName, Parameters: "verb=unpublish 206 ports", Arm: armSluice, AtMost: 40},
@@ -30,7 +31,7 @@ var publishing = Scenario{
 	},
 }
 
-func setUpPublish(e *Env) ([]arm, error) {
+func setUpPublish(e *Env) ([]contest, error) {
 	return setUpVerbs(e, publishName, func(v *verbs) ([]operation, error) {
 		if err := v.instance.run("run", "-d", "--name=many"); err != nil {
 			return nil, err

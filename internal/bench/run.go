@@ -17,10 +17,20 @@ import (
 type Scenario struct {
 	Name    string
 	About   string
+	Rounds  int // unless somebody wants more, or less
 	Targets []Target
 
-	setup func(*Env) ([]arm, error)
+	parts []part
 }
+
+// part is done and gone before the next one is set up.
+type part struct {
+	wide  bool // only if everything is wanted
+	setup func(*Env) ([]contest, error)
+}
+
+// contest is the arms that are compared with each other, and take turns.
+type contest []arm
 
 // arm is one candidate. It measures once per round; an error ends the run.
 type arm struct {
@@ -37,7 +47,7 @@ type sample struct {
 }
 
 // Scenarios returns all there are.
-func Scenarios() []Scenario { return []Scenario{forwarding, lifecycle, publishing} }
+func Scenarios() []Scenario { return []Scenario{forwarding, connecting, lifecycle, publishing} }
 
 // Select returns the scenarios of a comma-separated list of names, all of them
 // for "".
@@ -64,36 +74,64 @@ func namesOf(scenarios []Scenario) (names []string) {
 	return names
 }
 
-// Run runs a scenario and returns its rows; progress gets a line per round.
-// When ctx ends, so does the run, with ctx's error, and nothing is left.
+// Run runs a scenario and returns its rows; progress gets a line per round. No
+// rounds are the scenario's own number. When ctx ends, so does the run, with
+// ctx's error, and nothing is left.
 func (s *Scenario) Run(ctx context.Context, e Env, rounds int, progress io.Writer) (rows []Row, err error) {
+	if rounds == 0 {
+		rounds = s.Rounds
+	}
+	for _, p := range s.parts {
+		if p.wide && !e.Wide {
+			continue
+		}
+		more, err := s.runPart(ctx, e, p, rounds, progress)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+func (s *Scenario) runPart(ctx context.Context, e Env, p part, rounds int, progress io.Writer) (rows []Row, err error) {
 	defer func() { err = errors.Join(err, e.close()) }()
 	fmt.Fprintf(progress, "%s: setting up\n", s.Name)
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	arms, err := s.setup(&e)
+	contests, err := p.setup(&e)
 	if err != nil {
 		return nil, err
 	}
 	for round := 1; round <= rounds; round++ {
-		fmt.Fprintf(progress, "%s: round %d of %d:", s.Name, round, rounds)
-		// Each arm is first once: the first of a round may find a colder CPU.
-		for i := range arms {
-			a := arms[(i+round)%len(arms)]
-			if err := ctx.Err(); err != nil {
+		fmt.Fprintf(progress, "%s: round %d of %d\n", s.Name, round, rounds)
+		for _, c := range contests {
+			measured, err := s.turns(ctx, c, round)
+			if err != nil {
 				return nil, err
 			}
-			samples, err := a.measure()
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", a.name, err)
-			}
-			fmt.Fprintf(progress, " %s", a.name)
-			for _, sample := range samples {
-				rows = append(rows, s.row(a, round, sample))
-			}
+			rows = append(rows, measured...)
 		}
-		fmt.Fprintln(progress)
+	}
+	return rows, nil
+}
+
+// turns gives each arm of a contest its turn in a round. Each is first once:
+// the first may find a colder CPU.
+func (s *Scenario) turns(ctx context.Context, c contest, round int) (rows []Row, err error) {
+	for i := range c {
+		a := c[(i+round-1)%len(c)]
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		samples, err := a.measure()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.name, err)
+		}
+		for _, sample := range samples {
+			rows = append(rows, s.row(a, round, sample))
+		}
 	}
 	return rows, nil
 }

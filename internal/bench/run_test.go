@@ -4,16 +4,26 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-net/sluice/internal/lab"
+	"github.com/sluice-net/sluice/internal/traffic"
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == traffic.Command {
+		if err := traffic.Main(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	lab.RemoveBinary()
 	os.Exit(code)
@@ -42,19 +52,22 @@ func TestRunTakesTurns(t *testing.T) {
 			return []sample{{value: float64(len(order)), unit: "ns"}}, nil
 		}}
 	}
-	s := Scenario{Name: "fake", setup: func(*Env) ([]arm, error) { return []arm{fake("a"), fake("b")}, nil }}
+	first := part{setup: func(*Env) ([]contest, error) {
+		return []contest{{fake("a"), fake("b")}, {fake("c")}}, nil
+	}}
+	s := Scenario{Name: "fake", Rounds: 2, parts: []part{first, {wide: true}}}
 	var progress bytes.Buffer
-	rows, err := s.Run(context.Background(), Env{}, 2, &progress)
+	rows, err := s.Run(context.Background(), Env{}, 0, &progress)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"b", "a", "a", "b"}; !slices.Equal(order, want) {
+	if want := []string{"a", "b", "c", "b", "a", "c"}; !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
-	if len(rows) != 4 || rows[3].Round != 2 || rows[3].Arm != "b" || rows[3].Value != 4 {
+	if len(rows) != 6 || rows[4].Round != 2 || rows[4].Arm != "a" || rows[4].Value != 5 {
 		t.Errorf("rows %+v", rows)
 	}
-	if !strings.Contains(progress.String(), "fake: round 2 of 2: a b\n") {
+	if !strings.Contains(progress.String(), "fake: round 2 of 2\n") {
 		t.Errorf("progress %q", progress.String())
 	}
 }
@@ -76,10 +89,10 @@ func TestRunCleansUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
-			s := Scenario{Name: "fake", setup: func(e *Env) ([]arm, error) {
+			s := Scenario{Name: "fake", parts: []part{{setup: func(e *Env) ([]contest, error) {
 				_, err := newWorld(e, "w")
-				return test.arms, errors.Join(err, test.err)
-			}}
+				return []contest{test.arms}, errors.Join(err, test.err)
+			}}}}
 			if _, err := s.Run(test.ctx, Env{}, 1, new(bytes.Buffer)); !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
 			}
@@ -90,11 +103,18 @@ func TestRunCleansUp(t *testing.T) {
 
 // TestEveryScenario runs all of them on real packets, for a moment.
 func TestEveryScenario(t *testing.T) {
-	sluice := lab.Binary(t) // before TMPDIR is a test's
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Env{
+		Sluice: lab.Binary(t), // before TMPDIR is a test's
+		Self:   self, Frames: 1000, Turn: 10 * time.Millisecond, Ports: []int{1, 20},
+	}
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
-			rows, err := s.Run(context.Background(), Env{Sluice: sluice, Frames: 1000}, 1, t.Output())
+			rows, err := s.Run(context.Background(), e, 1, t.Output())
 			if err != nil {
 				t.Fatal(err)
 			}

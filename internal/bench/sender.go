@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
 	"time"
 	"unsafe"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/netdev"
+	"github.com/sluice-net/sluice/internal/traffic"
 )
 
 // frameSize is what the sender sends, without the frame check sequence: the
@@ -26,9 +26,9 @@ const batch = 256
 // requestFrame is a UDP datagram of the client to the published port.
 func (w *world) requestFrame() ([]byte, error) {
 	ip := &layers.IPv4{
-		Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.ParseIP(clientAddr), DstIP: net.ParseIP(hostAddr),
+		Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: ipv4.client.Addr().AsSlice(), DstIP: ipv4.host.Addr().AsSlice(),
 	}
-	udp := &layers.UDP{SrcPort: clientPort, DstPort: publishedPort}
+	udp := &layers.UDP{SrcPort: clientPort, DstPort: layers.UDPPort(forwardedPort.host)}
 	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func newSender(e *Env, w *world) (*sender, error) {
 // receiving included.
 func (s *sender) send(count, cpu int) (elapsed time.Duration, err error) {
 	err = netdev.InNamespace(s.client, func() (err error) {
-		undo, err := pin(cpu)
+		undo, err := traffic.Pin(cpu)
 		if err != nil {
 			return err
 		}
@@ -113,28 +113,4 @@ func (s *sender) send(count, cpu int) (elapsed time.Duration, err error) {
 	})
 	runtime.KeepAlive(s)
 	return elapsed, err
-}
-
-// pin keeps the calling thread on one CPU, and every ordinary thread off it,
-// until the function that it returns is called: time on the wall is then time
-// on the CPU, softirqs included, which the kernel's own account leaves out on
-// some configurations.
-func pin(cpu int) (undo func() error, err error) {
-	var before, only unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return nil, fmt.Errorf("read the CPU affinity: %w", err)
-	}
-	only.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &only); err != nil {
-		return nil, fmt.Errorf("pin the sender to CPU %d: %w", cpu, err)
-	}
-	undo = func() error {
-		return errors.Join(
-			unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0),
-			unix.SchedSetaffinity(0, &before))
-	}
-	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("give the sender a real-time priority: %w", err), undo())
-	}
-	return undo, nil
 }

@@ -10,10 +10,16 @@ import (
 type Target struct {
 	Scenario   string
 	Parameters string // as in Group; "" for every group of the scenario
+	Unit       string // as in Group; "" for every unit
 	Arm        string
 	AtMost     float64
-	Of         string // an arm whose cost AtMost multiplies; "" if AtMost is a median in the group's unit
+	// Of is the arm whose cost AtMost multiplies; or ArmFloor, whose median it
+	// then multiplies and compares with the arm's. "" if AtMost is a median in
+	// the group's unit, overFloor if it is a cost in it.
+	Of string
 }
+
+const overFloor = "over the floor"
 
 // WriteTable writes a table for each scenario and unit, and below it which
 // targets are met. RATIO is an arm's cost in multiples of sluice's.
@@ -77,7 +83,7 @@ func writeArm(w io.Writer, g *Group, s Summary) {
 }
 
 func (t *Target) applies(g *Group) bool {
-	return t.Scenario == g.Scenario && (t.Parameters == "" || t.Parameters == g.Parameters)
+	return t.Scenario == g.Scenario && (t.Parameters == "" || t.Parameters == g.Parameters) && (t.Unit == "" || t.Unit == g.Unit)
 }
 
 // judge compares a group with the target; "" when it says nothing of it.
@@ -86,14 +92,21 @@ func (t *Target) judge(g *Group) string {
 	if !ok || !t.applies(g) {
 		return ""
 	}
-	if t.Of == "" {
+	switch t.Of {
+	case "":
 		return fmt.Sprintf("%s at most %s %s: %s, %s", t.Arm, figure(t.AtMost), g.Unit, figure(own.Median), met(own.Median <= t.AtMost))
+	case overFloor:
+		return fmt.Sprintf("%s at most %s %s over the floor: %s, %s", t.Arm, figure(t.AtMost), g.Unit, figure(own.Cost), met(own.Cost <= t.AtMost))
 	}
 	other, ok := g.arm(t.Of)
-	if !ok || other.Cost <= 0 {
+	value, of := own.Cost, other.Cost
+	if t.Of == ArmFloor {
+		value, of = own.Median, other.Median
+	}
+	if !ok || of <= 0 {
 		return ""
 	}
-	ratio := own.Cost / other.Cost
+	ratio := value / of
 	return fmt.Sprintf("%s at most %.2f times %s: %.2f, %s", t.Arm, t.AtMost, t.Of, ratio, met(ratio <= t.AtMost))
 }
 

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,15 +15,8 @@ import (
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
-// The wire between the client and the host, and the port that is published.
-const (
-	hostAddr      = "192.0.2.1"
-	clientAddr    = "192.0.2.2"
-	clientPort    = 40000
-	publishedPort = 5353
-	targetPort    = 53
-	device        = "eth0" // both ends of the wire, and the container's
-)
+// device is both ends of the wire, and the container's.
+const device = "eth0"
 
 // world is a client and a host, each a network namespace, and the wire between
 // them. Every arm has a world of its own: the hooks of iptables-legacy stay in
@@ -33,12 +26,6 @@ type world struct {
 	hostMAC      net.HardwareAddr
 	clientMAC    net.HardwareAddr
 }
-
-// How long a datagram may take, and how often the first one is sent.
-const (
-	receiveTimeout = 200 * time.Millisecond
-	establishTries = 50
-)
 
 func newWorld(e *Env, name string) (*world, error) {
 	w := &world{
@@ -55,10 +42,17 @@ func newWorld(e *Env, name string) (*world, error) {
 	if err := connect(w.host, device, w.hostMAC, w.client, device, w.clientMAC); err != nil {
 		return nil, err
 	}
-	// Permanent neighbours, so that no arm waits for ARP.
-	return w, errors.Join(
-		configure(w.host, device, hostAddr+"/24", clientAddr, w.clientMAC),
-		configure(w.client, device, clientAddr+"/24", hostAddr, w.hostMAC))
+	for _, f := range families() {
+		// Permanent neighbours, so that no arm waits for ARP.
+		err := errors.Join(
+			configure(w.host, device, f.host, f.client.Addr(), w.clientMAC),
+			configure(w.client, device, f.client, f.host.Addr(), w.hostMAC),
+			addRoute(w.host, f.outside, f.client.Addr()))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
 }
 
 func newNamespace(e *Env, name string) (string, error) {
@@ -93,30 +87,47 @@ func connect(a, aName string, aMAC net.HardwareAddr, b, bName string, bMAC net.H
 
 // configure sets a device up and gives it an address and a permanent
 // neighbour.
-func configure(path, device, cidr, neighbour string, mac net.HardwareAddr) error {
+func configure(path, device string, addr netip.Prefix, neighbour netip.Addr, mac net.HardwareAddr) error {
 	err := netdev.InNamespace(path, func() error {
 		link, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
-		addr, err := netlink.ParseAddr(cidr)
-		if err != nil {
-			return err
-		}
-		if err := netlink.AddrAdd(link, addr); err != nil {
-			return err
-		}
 		if err := netlink.LinkSetUp(link); err != nil {
 			return err
 		}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(addr), Flags: unix.IFA_F_NODAD}); err != nil {
+			return err
+		}
 		return netlink.NeighSet(&netlink.Neigh{
-			LinkIndex: link.Attrs().Index, IP: net.ParseIP(neighbour), HardwareAddr: mac, State: unix.NUD_PERMANENT,
+			LinkIndex: link.Attrs().Index, IP: neighbour.AsSlice(), HardwareAddr: mac, State: unix.NUD_PERMANENT,
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("configure %s in %s: %w", device, filepath.Base(path), err)
 	}
 	return nil
+}
+
+// addRoute adds a route through a gateway.
+func addRoute(path string, to netip.Prefix, gateway netip.Addr) error {
+	return netdev.InNamespace(path, func() error {
+		if err := netlink.RouteAdd(&netlink.Route{Dst: ipNet(to.Masked()), Gw: gateway.AsSlice()}); err != nil {
+			return fmt.Errorf("add a route to %s by %s: %w", to, gateway, err)
+		}
+		return nil
+	})
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// writeSysctl writes one of a namespace's; name has slashes.
+func writeSysctl(path, name, value string) error {
+	return netdev.InNamespace(path, func() error {
+		return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0)
+	})
 }
 
 // output runs a command in a namespace and returns what it printed.
@@ -127,76 +138,7 @@ func output(path string, cmd *exec.Cmd) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", cmd, err, printed)
+		return "", fmt.Errorf("%s: %w\n%s", cmd.Args[0], err, printed)
 	}
 	return string(printed), nil
-}
-
-// establish makes the client and a server at addr in the container exchange
-// datagrams through the published port: two each way, after which every
-// conntrack holds the flow as established. A bridge forwards nothing before the
-// kernel has noticed that its port has a carrier, so the first is repeated.
-func (w *world) establish(container string) error {
-	server, err := listenUDP(container, &net.UDPAddr{Port: targetPort})
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	client, err := listenUDP(w.client, &net.UDPAddr{IP: net.ParseIP(clientAddr), Port: clientPort})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	for range establishTries {
-		if err = exchange(client, server); err == nil {
-			return exchange(client, server)
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
-	}
-	return err
-}
-
-// exchange sends one datagram each way.
-func exchange(client, server net.PacketConn) error {
-	if _, err := client.WriteTo([]byte("request"), &net.UDPAddr{IP: net.ParseIP(hostAddr), Port: publishedPort}); err != nil {
-		return err
-	}
-	if err := answer(server); err != nil {
-		return fmt.Errorf("the container's server: %w", err)
-	}
-	from, err := receive(client)
-	if err != nil {
-		return fmt.Errorf("the client: %w", err)
-	}
-	if want := fmt.Sprintf("%s:%d", hostAddr, publishedPort); from.String() != want {
-		return fmt.Errorf("the client got its answer from %s and not from %s", from, want)
-	}
-	return nil
-}
-
-func answer(server net.PacketConn) error {
-	from, err := receive(server)
-	if err != nil {
-		return err
-	}
-	_, err = server.WriteTo([]byte("answer"), from)
-	return err
-}
-
-func receive(conn net.PacketConn) (net.Addr, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(receiveTimeout)); err != nil {
-		return nil, err
-	}
-	_, from, err := conn.ReadFrom(make([]byte, 64))
-	return from, err
-}
-
-func listenUDP(path string, addr *net.UDPAddr) (conn *net.UDPConn, err error) {
-	err = netdev.InNamespace(path, func() (err error) {
-		conn, err = net.ListenUDP("udp4", addr)
-		return err
-	})
-	return conn, err
 }
