@@ -26,9 +26,15 @@ static __always_inline __u32 flow_timeout(__u8 protocol, __u8 state)
 	return state & FLOW_CONFIRMED ? timeout_tcp_established : timeout_tcp_opening;
 }
 
+/* Whether both sides have said their last. */
+static __always_inline bool flow_finished(__u8 state)
+{
+	return state & FLOW_FIN_FORWARD && state & FLOW_FIN_REPLY;
+}
+
 static __always_inline bool flow_closing(__u8 state)
 {
-	return state & FLOW_RESET || (state & FLOW_FIN_FORWARD && state & FLOW_FIN_REPLY);
+	return state & FLOW_RESET || flow_finished(state);
 }
 
 /* The endpoint, if it is still the one that a flow knew. */

@@ -23,7 +23,8 @@ static __always_inline __u8 flow_next_state(const packet_t *p, const struct flow
 
 /*
  * flow_touch brings both halves' state and time up to date, and moves them when
- * the flow has proved itself. Where the other half has been evicted it is put
+ * the flow has proved itself, and back when it has finished: what waits for its
+ * end must not push out those that are at work. Where the other half has been evicted it is put
  * back, and where its key has gone to another flow, false is returned: this one
  * cannot live on.
  */
@@ -42,7 +43,9 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	if (other && !halves_match(&key, other))
 		return false;
 	state = flow_next_state(p, &flow->head);
-	if (flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
+	if (flow_finished(state))
+		state &= ~FLOW_TENURED;
+	else if (flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
 		state |= FLOW_TENURED;
 	moves = (flow->head.state ^ state) & FLOW_TENURED;
 	flow->head.seen = now;
@@ -56,7 +59,9 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 			return false;
 	}
 	/* Linux 6.1 takes no memory that a function was passed as a map's value: so the half is looked up again. */
-	flow = moves ? bpf_map_lookup_elem(&AF(nursery), &key) : NULL;
+	if (!moves)
+		return true;
+	flow = state & FLOW_TENURED ? bpf_map_lookup_elem(&AF(nursery), &key) : bpf_map_lookup_elem(&AF(flows), &key);
 	if (flow)
 		half_put(&key, flow);
 	return true;

@@ -4,8 +4,9 @@
  * arrives. Both hold the same state, so that either can say whether the flow is
  * alive and can bring back the other when its table has evicted it.
  *
- * There are two tables. A flow is born in the nursery and moves to the tenured
- * one once it has proved itself: what a flood pushes out has not.
+ * There are two tables. A flow is born in the nursery, moves to the tenured one
+ * once it has proved itself, and back when both sides have finished: what a flood
+ * pushes out is not at work.
  */
 
 static __always_inline flow_key_t other_key(const flow_key_t *key, const flow_t *flow)
@@ -66,14 +67,18 @@ static __always_inline flow_t *half_find(const flow_key_t *key)
 }
 
 /*
- * half_put inserts a half where its state says. One that moves leaves the nursery
- * when it has arrived: in between, both are the same flow's. A young one must not
- * take a key that another flow has.
+ * half_put inserts a half where its state says. One that moves leaves the other
+ * table when it has arrived: in between, both are the same flow's. In the nursery
+ * it must not take a key that another flow has.
  */
 static __always_inline bool half_put(const flow_key_t *key, const flow_t *half)
 {
-	if (!(half->head.state & FLOW_TENURED))
-		return !bpf_map_update_elem(&AF(nursery), key, half, BPF_NOEXIST);
+	if (!(half->head.state & FLOW_TENURED)) {
+		if (bpf_map_update_elem(&AF(nursery), key, half, BPF_NOEXIST))
+			return false;
+		bpf_map_delete_elem(&AF(flows), key);
+		return true;
+	}
 	if (bpf_map_update_elem(&AF(flows), key, half, BPF_ANY))
 		return false;
 	bpf_map_delete_elem(&AF(nursery), key);

@@ -37,6 +37,7 @@ func (f *fixture) seen(halves conntrack, ago uint32) {
 	now := uptime(f.t)
 	for key, half := range halves {
 		half.Head.Seen, half.Head.Created = now-ago, now-1000
+		f.evict(key)
 		f.writeHalf("flows", key, half)
 	}
 }

@@ -88,6 +88,27 @@ func TestNothingMovesInItsFirstSecond(t *testing.T) {
 	})
 }
 
+// TestFinishedFlowsLeave covers the end of a connection: it gives its place among
+// those at work to others once both sides have finished.
+func TestFinishedFlowsLeave(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		f.older(10)
+		c.sends(ack)
+		f.expectTiers("at work", 0, 2)
+		c.sends(fin | ack)
+		f.expectTiers("one side has finished", 0, 2)
+		c.receives(fin | ack)
+		f.expectTiers("both have", 2, 0)
+		f.older(2)
+		c.sends(ack)
+		c.receives(fin | ack) // once more
+		f.expectTiers("the last packets", 2, 0)
+		c.expectAlive("after its end")
+	})
+}
+
 // TestFloodLeavesProvedFlows covers a full nursery: flows that have proved
 // themselves stay, and new ones find room.
 func TestFloodLeavesProvedFlows(t *testing.T) {

@@ -135,8 +135,7 @@ func (m *Model) find(p *packet) *Flow {
 	if f == nil {
 		return nil
 	}
-	const closed = flowFINForward | flowFINReply
-	closing := f.state&flowReset != 0 || f.state&closed == closed
+	closing := f.state&flowReset != 0 || finished(f.state)
 	reopens := p.protocol == unix.IPPROTO_TCP && p.opens() && closing
 	if m.alive(f) && !reopens && m.touch(f, key, p) {
 		return f
@@ -153,15 +152,24 @@ func (m *Model) peek(key Key) *Flow {
 	return nil
 }
 
+// finished says whether both sides have sent their FIN.
+func finished(state uint8) bool {
+	const both = flowFINForward | flowFINReply
+	return state&both == both
+}
+
 // touch counts a packet in a flow's state. A flow has proved itself when it was
-// answered and taken up again, after its first second. Where the other half has been
+// answered and taken up again, after its first second, until both sides have
+// finished. Where the other half has been
 // evicted it comes back; false when its key has gone to another flow.
 func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 	state := f.next(key == f.Forward, p)
 	if f.seen == m.Now && f.state == state {
 		return true
 	}
-	if state&flowConfirmed != 0 && m.Now-f.created > 1 {
+	if finished(state) {
+		state &^= flowTenured
+	} else if state&flowConfirmed != 0 && m.Now-f.created > 1 {
 		state |= flowTenured
 	}
 	f.seen, f.state = m.Now, state
