@@ -32,6 +32,26 @@ static __always_inline bool flow_finished(__u8 state)
 	return state & FLOW_FIN_FORWARD && state & FLOW_FIN_REPLY;
 }
 
+/* The state after a packet of this half; flags are TCP's. */
+static __always_inline __u8 flow_next_state(const struct flow_head *flow, __u8 protocol, __u8 flags)
+{
+	__u8 state = flow->state;
+
+	if (flow->direction == DIRECTION_REPLY)
+		state |= FLOW_REPLIED;
+	else if (state & FLOW_REPLIED)
+		state |= FLOW_CONFIRMED;
+	if (protocol != IPPROTO_TCP)
+		return state;
+	if (flags & TCP_RST)
+		return state | FLOW_RESET;
+	/* Data after a reset: it was not in the window, and the connection lives. */
+	state &= ~FLOW_RESET;
+	if (flags & TCP_FIN)
+		state |= flow->direction == DIRECTION_REPLY ? FLOW_FIN_REPLY : FLOW_FIN_FORWARD;
+	return state;
+}
+
 static __always_inline bool flow_closing(__u8 state)
 {
 	return state & FLOW_RESET || flow_finished(state);
@@ -78,6 +98,12 @@ static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protoc
 {
 	/* Signed: another CPU may have seen the flow after we read the clock. */
 	return (__s32)(now - flow->seen) <= (__s32)flow_timeout(protocol, flow->state) && flow_owner(flow);
+}
+
+/* Whether a flow is alive and stays as it is when a packet without TCP's flags comes. */
+static __always_inline bool flow_settled(const struct flow_head *flow, __u8 protocol)
+{
+	return flow->seen == now_seconds() && flow->state == flow_next_state(flow, protocol, 0) && flow_owner(flow);
 }
 
 /*

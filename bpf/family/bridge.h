@@ -53,6 +53,7 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p)
 
 static __always_inline int bridge_ip(struct __sk_buff *skb, packet_t *p)
 {
+	found_t found = {};
 	flow_t *flow;
 	int verdict;
 	bool vip;
@@ -65,7 +66,7 @@ static __always_inline int bridge_ip(struct __sk_buff *skb, packet_t *p)
 	if (!vip && !is_loopback(p->key.src))
 		return VERDICT_PASS;
 	p->key.zone = ZONE_HOST;
-	flow = flow_of(p);
+	flow = flow_of(p, &found);
 	verdict = flow ? OPENED : without_flow(skb, p);
 	if (verdict == OPENED) {
 		flow = flow ? flow : opening();

@@ -1,32 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Conntrack: the life of a flow, from its claim to its end. */
 
-/* What a packet of this half adds to the flow's state. */
-static __always_inline __u8 flow_next_state(const packet_t *p, const struct flow_head *flow)
-{
-	__u8 state = flow->state;
-
-	if (flow->direction == DIRECTION_REPLY)
-		state |= FLOW_REPLIED;
-	else if (state & FLOW_REPLIED)
-		state |= FLOW_CONFIRMED;
-	if (p->key.protocol != IPPROTO_TCP)
-		return state;
-	if (p->tcp_flags & TCP_RST)
-		return state | FLOW_RESET;
-	/* Data after a reset: it was not in the window, and the connection lives. */
-	state &= ~FLOW_RESET;
-	if (p->tcp_flags & TCP_FIN)
-		state |= flow->direction == DIRECTION_REPLY ? FLOW_FIN_REPLY : FLOW_FIN_FORWARD;
-	return state;
-}
-
 /*
  * flow_touch brings both halves' state and time up to date, and moves them when
  * the flow has proved itself, and back when it has finished: what waits for its
- * end must not push out those that are at work. Where the other half has been evicted it is put
- * back, and where its key has gone to another flow, false is returned: this one
- * cannot live on.
+ * end must not push out those that are at work. Where the other half has been
+ * evicted it is put back, and where its key has gone to another flow, false is
+ * returned: this one cannot live on.
  */
 __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 {
@@ -42,7 +22,7 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	other = half_find(&back);
 	if (other && !halves_match(&key, other))
 		return false;
-	state = flow_next_state(p, &flow->head);
+	state = flow_next_state(&flow->head, key.protocol, p->tcp_flags);
 	if (flow_finished(state))
 		state &= ~FLOW_TENURED;
 	else if (flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
@@ -75,15 +55,13 @@ static __always_inline flow_t *flow_peek(const flow_key_t *key)
 	return flow && flow_alive(&flow->head, key->protocol, now_seconds()) ? flow : NULL;
 }
 
-/* flow_end removes the flow of a packet. */
-__noinline int flow_end(packet_t *p, const flow_t *flow)
+/* flow_end removes the flow of the packet. */
+__noinline int flow_end(const flow_t *flow)
 {
-	flow_key_t key;
+	packet_t *p = this_packet();
 
-	if (!p || !flow)
-		return 0;
-	key = p->key;
-	flow_delete(&key, flow);
+	if (p && flow)
+		flow_delete(&p->key, flow);
 	return 0;
 }
 
@@ -98,21 +76,22 @@ static __always_inline bool reopens(const packet_t *p, const struct flow_head *f
  * Nothing is written while state and time stay the same, and once a second at
  * most while only time passes.
  */
-static __always_inline flow_t *flow_find(packet_t *p)
+static __always_inline flow_t *flow_find(packet_t *p, const found_t *found)
 {
-	flow_t *flow = half_find(&p->key);
+	flow_t *flow = found->known ? found->half : half_find(&p->key);
 	__u32 now;
 
 	if (!flow)
 		return NULL;
 	now = now_seconds();
 	if (flow_alive(&flow->head, p->key.protocol, now) && !reopens(p, &flow->head)) {
-		if (dry_run || (flow->head.seen == now && flow->head.state == flow_next_state(p, &flow->head)))
+		if (dry_run || (flow->head.seen == now &&
+				flow->head.state == flow_next_state(&flow->head, p->key.protocol, p->tcp_flags)))
 			return flow;
 		if (flow_touch(p, flow, now))
 			return half_find(&p->key); /* it may have moved */
 	}
-	flow_end(p, flow);
+	flow_end(flow);
 	return NULL;
 }
 

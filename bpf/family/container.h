@@ -3,6 +3,9 @@
 #include "base.h"
 #include "publish.h"
 #include "alias.h"
+#include "neighbour.h"
+#include "short.h"
+#include "short_out.h"
 #if FAMILY == 4
 #include "../ipv4/container.h"
 #else
@@ -10,31 +13,10 @@
 #include "../ipv6/container.h"
 #endif
 
-static __always_inline bool in_own_network(const packet_t *p, const struct sender *s)
-{
-	return in_subnet(p->key.dst, s->network->AF(subnet), s->network->AF(mask)) &&
-	       !same_addr(p->key.dst, s->network->AF(gateway));
-}
-
-/* The index of the endpoint that has the destination address, or NULL. */
-static __always_inline __u32 *neighbour(const packet_t *p)
-{
-	addr_t dst = p->key.dst;
-
-	return bpf_map_lookup_elem(&AF(endpoints), &dst);
-}
-
-static __always_inline int to_neighbour(struct __sk_buff *skb, packet_t *p, __u32 index)
-{
-	struct endpoint *endpoint = receiver(p, index);
-
-	return endpoint ? deliver(skb, p, endpoint) : VERDICT_DROP;
-}
-
 /* Inside the own network, without a flow: a neighbour, or an alias's members. */
 static __always_inline int to_own_network(struct __sk_buff *skb, packet_t *p)
 {
-	__u32 *index = neighbour(p);
+	__u32 *index = neighbour(p->key.dst);
 	int verdict;
 
 	if (index)
@@ -126,7 +108,7 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p, cons
 
 	if (verdict != NO_VERDICT)
 		return verdict;
-	if (in_own_network(p, s))
+	if (in_own_network(p->key.dst, s))
 		return to_own_network(skb, p);
 	if (address_of_host(p, s))
 		return to_host(skb, p, s);
@@ -135,7 +117,8 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p, cons
 	return masquerade(skb, p);
 }
 
-static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, const struct sender *s)
+static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, const struct sender *s,
+					const found_t *found)
 {
 	flow_t *flow;
 	__u32 *index;
@@ -152,12 +135,12 @@ static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, cons
 		return verdict;
 	p->key.zone = s->endpoint->network;
 	/* Nobody reaches the sender by translation: its neighbours have no flows with it. */
-	if (in_own_network(p, s) && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
-		index = neighbour(p);
+	if (in_own_network(p->key.dst, s) && !(s->endpoint->flags & ENDPOINT_TRANSLATED)) {
+		index = neighbour(p->key.dst);
 		if (index)
 			return to_neighbour(skb, p, *index);
 	}
-	flow = flow_of(p);
+	flow = flow_of(p, found);
 	if (!flow) {
 		verdict = without_flow(skb, p, s);
 		if (verdict != OPENED)
@@ -167,26 +150,32 @@ static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, cons
 	return flow ? follow(skb, p, flow) : VERDICT_DROP;
 }
 
-static __always_inline int from_container(struct __sk_buff *skb, packet_t *p)
+static __always_inline int from_container(struct __sk_buff *skb, packet_t *p, const struct sender *s, const found_t *found)
 {
-	struct sender s;
 	struct eth_header *eth;
 
-	if (!sender_find(skb, &s))
+	if (!s)
 		return drop(p, REASON_UNKNOWN_DEVICE);
 	eth = bytes(skb, 0, sizeof(*eth));
 	if (!eth)
 		return drop(p, REASON_MALFORMED);
-	if (!same_mac(eth->src, s.endpoint->mac))
+	if (!same_mac(eth->src, s->endpoint->mac))
 		return drop(p, REASON_SPOOFED_MAC);
 	if (skb->vlan_present)
 		return drop(p, REASON_ETHERTYPE);
-	return eth->type == bpf_htons(AF(ETH_P_IP)) ? container_ip(skb, p, &s) : container_other(skb, p, &s, eth->type);
+	return eth->type == bpf_htons(AF(ETH_P_IP)) ? container_ip(skb, p, s, found) : container_other(skb, p, s, eth->type);
 }
 
 static __always_inline int container_hook(struct __sk_buff *skb)
 {
-	packet_t *p = new_packet();
+	found_t found = {};
+	struct sender s = {};
+	bool known = sender_find(skb, &s);
+	int code = known ? short_out(skb, &s, &found) : NO_VERDICT;
+	packet_t *p;
 
-	return p ? leave(skb, p, HOOK_CONTAINER, from_container(skb, p)) : TC_ACT_SHOT;
+	if (code != NO_VERDICT)
+		return code;
+	p = new_packet();
+	return p ? leave(skb, p, HOOK_CONTAINER, from_container(skb, p, known ? &s : NULL, &found)) : TC_ACT_SHOT;
 }

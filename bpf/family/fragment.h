@@ -54,9 +54,9 @@ __noinline int later_fragment(packet_t *p)
 }
 
 /* flow_of returns the live flow of a packet, brought up to date, or NULL. */
-static __always_inline flow_t *flow_of(packet_t *p)
+static __always_inline flow_t *flow_of(packet_t *p, const found_t *found)
 {
 	if (p->later)
 		later_fragment(p);
-	return p->has_ports ? flow_find(p) : NULL;
+	return p->has_ports ? flow_find(p, found) : NULL;
 }

@@ -9,18 +9,22 @@
  * pushes out is not at work.
  */
 
+static __always_inline void set_other_key(flow_key_t *other, const flow_key_t *key, const flow_t *flow)
+{
+	other->src = flow->dst;
+	other->dst = flow->src;
+	other->sport = flow->dport;
+	other->dport = flow->sport;
+	other->zone = flow->head.back_zone;
+	other->protocol = key->protocol;
+	other->echo_reply = key->protocol == AF(IPPROTO_ICMP) ? !key->echo_reply : 0;
+}
+
 static __always_inline flow_key_t other_key(const flow_key_t *key, const flow_t *flow)
 {
-	flow_key_t other = {
-		.src = flow->dst,
-		.dst = flow->src,
-		.sport = flow->dport,
-		.dport = flow->sport,
-		.zone = flow->head.back_zone,
-		.protocol = key->protocol,
-		.echo_reply = key->protocol == AF(IPPROTO_ICMP) ? !key->echo_reply : 0,
-	};
+	flow_key_t other;
 
+	set_other_key(&other, key, flow);
 	return other;
 }
 
@@ -66,6 +70,12 @@ static __always_inline flow_t *half_find(const flow_key_t *key)
 	return half ? half : bpf_map_lookup_elem(&AF(nursery), key);
 }
 
+/* What a short way has found for its packet, if it has looked. */
+found_t {
+	flow_t *half;
+	bool known;
+};
+
 /*
  * half_put inserts a half where its state says. One that moves leaves the other
  * table when it has arrived: in between, both are the same flow's. In the nursery
@@ -94,15 +104,15 @@ static __always_inline void half_erase(const flow_key_t *key)
 /* erase_other removes the other half of a flow, unless that is another flow's by now. */
 __noinline int erase_other(const flow_key_t *key, const flow_t *flow)
 {
-	flow_key_t back;
+	packet_t *p = this_packet();
 	flow_t *other;
 
-	if (!key || !flow)
+	if (!p || !key || !flow)
 		return 0;
-	back = other_key(key, flow);
-	other = half_find(&back);
+	set_other_key(&p->other, key, flow);
+	other = half_find(&p->other);
 	if (other && halves_match(key, other))
-		half_erase(&back);
+		half_erase(&p->other);
 	return 0;
 }
 

@@ -32,16 +32,15 @@ static __always_inline int deliver(struct __sk_buff *skb, packet_t *p, const str
 	return VERDICT_REDIRECT;
 }
 
-/* send_outside hands the packet to the next hop of a route. */
-static __always_inline int send_outside(struct __sk_buff *skb, packet_t *p, const struct bpf_fib_lookup *fib)
+/* redirect_outside hands the packet to the next hop of a route, and returns what the redirect helper does. */
+static __always_inline int redirect_outside(struct __sk_buff *skb, const struct bpf_fib_lookup *fib)
 {
 	struct bpf_redir_neigh hop = { .nh_family = fib->family };
 
 	__builtin_memcpy(hop.ipv6_nh, fib->ipv6_dst, sizeof(hop.ipv6_nh));
 	skb->mark = 0;
 	skb->tstamp = 0;
-	p->redirect = bpf_redirect_neigh(fib->ifindex, &hop, sizeof(hop), 0);
-	return VERDICT_REDIRECT;
+	return bpf_redirect_neigh(fib->ifindex, &hop, sizeof(hop), 0);
 }
 
 /*

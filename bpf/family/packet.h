@@ -18,6 +18,7 @@ packet_t {
 	bool has_ports;  /* the key's ports are valid: TCP, UDP or ICMP echo */
 	__be32 id;       /* what fragments of one packet share */
 	flow_key_t key;
+	flow_key_t other; /* room for another key, which the stack has not */
 };
 
 _Static_assert(sizeof(packet_t) <= WORKSPACE_BYTES, "a packet has to fit its workspace");
@@ -26,6 +27,18 @@ _Static_assert(sizeof(packet_t) <= WORKSPACE_BYTES, "a packet has to fit its wor
 static __always_inline packet_t *new_packet(void)
 {
 	return workspace(WORKSPACE_PACKET, sizeof(packet_t));
+}
+
+/*
+ * The same for a function that needs its keys for maps: Linux 6.1 takes those from a
+ * map's value, and not from memory that a function was passed. NULL is for the
+ * verifier alone.
+ */
+static __always_inline packet_t *this_packet(void)
+{
+	__u32 slot = WORKSPACE_PACKET;
+
+	return bpf_map_lookup_elem(&workspaces, &slot);
 }
 
 static __always_inline int drop(packet_t *p, __u16 reason)

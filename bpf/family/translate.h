@@ -35,7 +35,7 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 		if (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) {
 			/* What the sender says next is a flow from another address. */
 			if (!translated)
-				flow_end(p, flow);
+				flow_end(flow);
 			return drop(p, REASON_NO_SOURCE);
 		}
 	} else if (target != TARGET_STACK) {
@@ -46,9 +46,10 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 	if (!translated && !rewrite(skb, p, flow, hops))
 		return drop(p, REASON_REWRITE);
 	count_translated(rule, p->length);
-	if (fib)
-		return send_outside(skb, p, fib);
-	return endpoint ? deliver(skb, p, endpoint) : VERDICT_PASS;
+	if (!fib)
+		return endpoint ? deliver(skb, p, endpoint) : VERDICT_PASS;
+	p->redirect = redirect_outside(skb, fib);
+	return VERDICT_REDIRECT;
 }
 
 /* follow carries a packet of a flow. */

@@ -2,7 +2,8 @@
 /* What comes from outside: the body of hook `uplink`. */
 #include "base.h"
 #include "publish.h"
-#include "established.h"
+#include "short.h"
+#include "short_in.h"
 
 static __always_inline bool address_of_host(addr_t addr)
 {
@@ -45,7 +46,7 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p)
 	return martian_source(p) ? drop(p, REASON_MARTIAN) : publish(skb, p, rule);
 }
 
-static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p)
+static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p, const found_t *found)
 {
 	flow_t *flow;
 	int verdict;
@@ -58,7 +59,7 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p)
 		return not_ours(p);
 	p->key.zone = ZONE_OUTSIDE;
 	p->self = p->key.dst;
-	flow = flow_of(p);
+	flow = flow_of(p, found);
 	if (!flow) {
 		verdict = without_flow(skb, p);
 		if (verdict != OPENED)
@@ -70,11 +71,12 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p)
 
 static __always_inline int uplink_hook(struct __sk_buff *skb)
 {
-	int code = established(skb);
+	found_t found = {};
+	int code = short_in(skb, &found);
 	packet_t *p;
 
 	if (code != NO_VERDICT)
 		return code;
 	p = new_packet();
-	return p ? leave(skb, p, HOOK_UPLINK, uplink_ip(skb, p)) : TC_ACT_SHOT;
+	return p ? leave(skb, p, HOOK_UPLINK, uplink_ip(skb, p, &found)) : TC_ACT_SHOT;
 }

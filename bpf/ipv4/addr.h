@@ -44,6 +44,12 @@ static __always_inline bool in_subnet4(__be32 addr, __be32 subnet, __be32 mask)
 	return (addr & mask) == subnet;
 }
 
+/* A subnet's directed broadcast. */
+static __always_inline bool is_broadcast4(__be32 addr, __be32 subnet, __be32 mask)
+{
+	return addr == (subnet | ~mask);
+}
+
 static __always_inline struct subnet_key4 whole_prefix4(__be32 addr)
 {
 	struct subnet_key4 key = { .prefix_len = 32, .addr = addr };

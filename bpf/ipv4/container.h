@@ -31,7 +31,7 @@ static __always_inline int check_source4(struct __sk_buff *skb, struct packet4 *
 		return drop4(p, REASON_SOURCE_ROUTE);
 	if (is_martian4(p->key.dst))
 		return drop4(p, REASON_MARTIAN);
-	if (is_multicast4(p->key.dst) || p->key.dst == (s->network->subnet4 | ~s->network->mask4))
+	if (is_multicast4(p->key.dst) || is_broadcast4(p->key.dst, s->network->subnet4, s->network->mask4))
 		return VERDICT_PASS;
 	return NO_VERDICT;
 }

@@ -54,6 +54,12 @@ static __always_inline bool in_subnet6(struct addr6 addr, struct addr6 subnet, s
 	       (word6(&addr, 3) & word6(&mask, 3)) == word6(&subnet, 3);
 }
 
+/* IPv6 has none. */
+static __always_inline bool is_broadcast6(struct addr6 addr, struct addr6 subnet, struct addr6 mask)
+{
+	return false;
+}
+
 static __always_inline struct subnet_key6 whole_prefix6(struct addr6 addr)
 {
 	struct subnet_key6 key = { .prefix_len = 128, .addr = addr };

@@ -113,7 +113,7 @@ func FuzzPackets(f *testing.F) {
 		}
 		err := inNamespace(t, func() error {
 			w.restore(beginning)
-			err := w.send(sends{from: allPlaces[place], gso: int(gso)}, raw)
+			err := w.send(sends{from: allPlaces[place], gso: int(gso), summed: len(raw)%2 == 0}, raw)
 			if err != nil {
 				w.adoptCounters() // so that it fails once
 			}

@@ -122,8 +122,18 @@ func (g *generator) station(place string) station {
 	return s
 }
 
-// next is the next step.
+// next is the next step. Half of all frames have their sum beside them: their
+// checksums go by other ways, and so do they.
 func (g *generator) next() step {
+	s := g.choose()
+	if sent, ok := s.(sends); ok {
+		sent.summed = g.oneIn(2)
+		return sent
+	}
+	return s
+}
+
+func (g *generator) choose() step {
 	if len(g.queued) > 0 {
 		s := g.queued[0]
 		g.queued = g.queued[1:]

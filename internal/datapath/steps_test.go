@@ -26,6 +26,7 @@ type (
 		damage []edit
 		cut    int // bytes that the frame is left with, 0 for all
 		gso    int
+		summed bool // by the device that it comes from, where BPF_PROG_TEST_RUN can do that
 		// forwarded says that the stack has it from the uplink
 		forwarded bool
 	}

@@ -162,7 +162,7 @@ func (w *world) send(s sends, raw []byte) error {
 	}
 	frame := model.Frame{Hook: hook, Ifindex: uint32(device), Raw: raw, GSO: s.gso, Forwarded: s.forwarded}
 	w.m.Now = w.settle()
-	got, err := w.try(w.flagsFor(frame), hook, context, raw)
+	got, err := w.try(w.flagsFor(s, frame), hook, context, raw)
 	if now, sure := w.clock(); now != w.m.Now || !sure {
 		return errTick
 	}
@@ -182,8 +182,8 @@ func (w *world) send(s sends, raw []byte) error {
 // flagsFor asks BPF_PROG_TEST_RUN, where it can do that, to look after the sum
 // beside a frame that goes on as it is. One that becomes another is sent, where
 // nobody looks at the sum.
-func (w *world) flagsFor(frame model.Frame) uint32 {
-	if frame.GSO > 0 {
+func (w *world) flagsFor(s sends, frame model.Frame) uint32 {
+	if !s.summed || frame.GSO > 0 {
 		return 0
 	}
 	guess := w.m.Clone()

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The short way of most packets from outside; see short.h. It decides as uplink.h does. */
+
+/* Whether a port is one of the host's own connections, of which no flow is: see snat.h. */
+static __always_inline bool port_of_host(__u8 protocol, __be16 port)
+{
+	__u16 number = bpf_ntohs(port);
+
+	return number >= local_port_first && number <= local_port_last && !port_head(protocol, port);
+}
+
+/* short_in returns what the redirect helper does, or NO_VERDICT. */
+static __always_inline int short_in(struct __sk_buff *skb, found_t *found)
+{
+	flow_key_t key = { .zone = ZONE_OUTSIDE };
+	struct plain_packet p;
+	flow_t *flow;
+	__u32 index;
+
+	if (!LINK_LEN || !read_plain(skb, &p, &key) || port_of_host(key.protocol, key.dport))
+		return NO_VERDICT;
+	flow = look_up(&key, found);
+	if (!flow || flow->head.target != TARGET_ENDPOINT || !flow_settled(&flow->head, key.protocol))
+		return NO_VERDICT;
+	index = flow->head.endpoint;
+	return short_deliver(skb, flow, bpf_map_lookup_elem(&endpoints, &index), HOOK_UPLINK);
+}
