@@ -57,20 +57,26 @@ func (l *Loader) DetachContainer(device string) error {
 	return l.detach(datapath.HookContainer, device, ingress)
 }
 
-// AttachUplink attaches the uplink program to a device that leads outside: the
-// one for packets that begin with the IP header, where it has no link layer.
+// AttachUplink attaches the uplink program to a device that leads outside.
 func (l *Loader) AttachUplink(device string, ifindex int) error {
-	found, err := netlink.LinkByIndex(ifindex)
+	program, err := l.UplinkProgram(ifindex)
 	if err != nil {
 		return fmt.Errorf("attach the uplink program to %s: %w", device, err)
 	}
-	program := l.Program(datapath.HookUplink)
-	if found.Attrs().EncapType != "ether" {
-		if program, err = l.tunnelProgram(); err != nil {
-			return err
-		}
-	}
 	return l.attach(datapath.HookUplink, program, device, ifindex, ingress)
+}
+
+// UplinkProgram returns the uplink program that fits a device: the one for packets
+// that begin with the IP header, where it has no link layer.
+func (l *Loader) UplinkProgram(ifindex int) (*ebpf.Program, error) {
+	found, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return nil, err
+	}
+	if found.Attrs().EncapType != "ether" {
+		return l.tunnelProgram()
+	}
+	return l.Program(datapath.HookUplink), nil
 }
 
 // DetachUplink takes it away; a device that is gone is no error.

@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/google/gopacket/layers"
@@ -38,6 +39,49 @@ func TestErrorAboutMasquerade(t *testing.T) {
 			}
 			expectEqual(t, name+": an error changes no flow: flows", f.halves(), flows)
 		}
+	})
+}
+
+// TestTooBigOnTheWay covers path MTU discovery (RFC 1191, RFC 8201) in every
+// direction of every translation: who has sent what is too big learns the MTU, from
+// a router on its way or from whoever it was for.
+func TestTooBigOnTheWay(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		tooBig := func(from station, about frame, mtu uint16) icmpError {
+			e := from.errorAbout(about)
+			e.kind, e.code, e.mtu = f.icmp.tooBig, f.icmp.tooBigCode, mtu
+			return e
+		}
+		inward := func(what string, e icmpError, to endpoint, about frame) {
+			t.Helper()
+			verdict, out := f.errorFromOutside(e)
+			want := e.translated(e.addr, to.addr, about, 1)
+			want.mac, want.hop = gatewayMAC, to.mac
+			f.expectError(what, verdict, out, redirect, want)
+		}
+		outward := func(what string, e icmpError, from netip.Addr, about frame) {
+			t.Helper()
+			verdict, out := f.errorFrom(f.a, e)
+			f.expectError(what, verdict, out, redirect, e.translated(from, about.src, about, 1))
+		}
+
+		sent := f.a.udp(40000, f.remote.at(53))
+		_, out := f.fromContainer(f.a, sent)
+		left := sent.hop().masqueraded(f.host, sourcePort(out))
+		inward("masqueraded", tooBig(f.client, left, 1280), f.a, sent.hop())
+		answer := left.answer(f.remote, 0)
+		f.fromOutside(answer)
+		came := answer.hop().to(at(f.a.addr, 40000)).delivered(f.a)
+		outward("the answer to it", tooBig(f.a.station, came, 1400), f.host, answer.hop())
+
+		sent = f.client.tcp(40000, at(f.host, published), syn)
+		f.fromOutside(sent)
+		inside := sent.hop().to(f.a.at(target)).delivered(f.a)
+		outward("to a published port", tooBig(f.a.station, inside, 1400), f.host, sent.hop())
+		answer = inside.answer(f.a.station, syn|ack)
+		f.fromContainer(f.a, answer)
+		left = answer.hop().from(at(f.host, published))
+		inward("from a published port", tooBig(f.remote, left, 1280), f.a, answer.hop())
 	})
 }
 

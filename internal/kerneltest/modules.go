@@ -13,7 +13,7 @@ import (
 
 // wantedModules are what the datapath and its tests need. Cloud kernels have
 // them as modules, and nobody in the image loads them on demand.
-var wantedModules = []string{"veth", "bridge", "sch_ingress", "cls_bpf", "inet_diag", "tcp_diag", "udp_diag"}
+var wantedModules = []string{"veth", "bridge", "sch_ingress", "cls_bpf", "inet_diag", "tcp_diag", "udp_diag", "tun"}
 
 // moduleTree is the modules of one kernel by name.
 type moduleTree struct {
