@@ -40,6 +40,9 @@ enum {
 
 #define BPF_ADJ_ROOM_MAC 1
 
+/* lo's ifindex in every network namespace. */
+#define LOOPBACK_IFINDEX 1
+
 #define BPF_F_INGRESS (1ULL << 0)
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
@@ -166,7 +169,7 @@ struct bpf_sock_addr {
 	__u32 protocol;
 	__u32 msg_src_ip4;
 	__u32 msg_src_ip6[4];
-	__u64 sk;
+	struct bpf_sock *sk;
 };
 
 struct bpf_fib_lookup {

@@ -120,6 +120,7 @@
 #define receiver AF(receiver)
 #define deliver AF(deliver)
 #define redirect_outside AF(redirect_outside)
+#define to_stack AF(to_stack)
 #define lost_connection AF(lost_connection)
 #define leave AF(leave)
 #define carry AF(carry)

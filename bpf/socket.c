@@ -120,10 +120,22 @@ int socket_sendmsg4(struct bpf_sock_addr *ctx)
 	return towards4(ctx);
 }
 
+/* Whether the socket is bound to an IPv6 address, by which the kernel makes it one of IPv6 alone. */
+static __always_inline bool bound_to_ipv6(const struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__be32 words[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+	struct addr6 a;
+
+	__builtin_memcpy(&a, words, sizeof(a));
+	return !is_zero6(a) && !is_mapped(&a);
+}
+
 /*
  * resolve_any finds what is behind an address of an IPv6 socket. IPv4-mapped
  * addresses are IPv4; ::1 leads to a container that has no IPv6 by IPv4, if the
- * kernel takes that: it does for TCP and connected UDP.
+ * kernel takes that: it does for TCP and connected UDP, of a socket that is not
+ * bound to an IPv6 address.
  */
 static __always_inline bool resolve_any(struct bpf_sock_addr *ctx, const struct addr6 *asked, bool by_ipv4,
 					struct addr6 *to, __be16 *to_port)
@@ -163,7 +175,7 @@ static __always_inline int towards6(struct bpf_sock_addr *ctx, bool by_ipv4)
 SEC("cgroup/connect6")
 int socket_connect6(struct bpf_sock_addr *ctx)
 {
-	return towards6(ctx, true);
+	return towards6(ctx, !bound_to_ipv6(ctx));
 }
 
 /* Mapped addresses come to socket_sendmsg4. */
@@ -244,6 +256,19 @@ int socket_bind4(struct bpf_sock_addr *ctx)
 	return in_use();
 }
 
+/* Whether binding an IPv6 socket to the address takes a published port of IPv4 away. */
+static __always_inline bool takes_ipv4(struct bpf_sock_addr *ctx, const struct addr6 *a)
+{
+	__be32 addr = word6(a, 3);
+
+	/* ::1 leads to those of 127.0.0.1, see resolve_any. */
+	if (!is_mapped(a) && is_loopback6(*a))
+		addr = bpf_htonl(0x7f000001);
+	else if (!is_mapped(a) && !is_zero6(*a))
+		return false;
+	return bind_conflicts4(ctx->protocol, addr, ctx->user_port);
+}
+
 /* A socket on :: takes IPv4 too, unless IPV6_V6ONLY, which cannot be seen here. */
 SEC("cgroup/bind6")
 int socket_bind6(struct bpf_sock_addr *ctx)
@@ -254,9 +279,7 @@ int socket_bind6(struct bpf_sock_addr *ctx)
 		return ALLOW;
 	if (!is_mapped(&a) && bind_conflicts6(ctx->protocol, a, ctx->user_port))
 		return in_use();
-	if ((is_mapped(&a) || is_zero6(a)) && bind_conflicts4(ctx->protocol, word6(&a, 3), ctx->user_port))
-		return in_use();
-	return ALLOW;
+	return takes_ipv4(ctx, &a) ? in_use() : ALLOW;
 }
 
 char _license[] SEC("license") = "GPL";

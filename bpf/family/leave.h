@@ -32,6 +32,25 @@ static __always_inline int deliver(struct __sk_buff *skb, packet_t *p, const str
 	return VERDICT_REDIRECT;
 }
 
+/*
+ * to_stack leaves the packet to the host. The stack takes one for ::1 from no
+ * device but lo (RFC 4291 2.5.3), so it comes in there; for 127.0.0.0/8
+ * route_localnet does.
+ */
+static __always_inline int to_stack(struct __sk_buff *skb, packet_t *p, const flow_t *flow)
+{
+	const __u8 none[6] = {};
+
+	if (FAMILY == 4 || !is_loopback(flow->dst))
+		return VERDICT_PASS;
+	if (!write_macs(skb, p, none, none))
+		return drop(p, REASON_REWRITE);
+	skb->mark = 0;
+	skb->tstamp = 0;
+	p->redirect = bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+	return VERDICT_REDIRECT;
+}
+
 /* redirect_outside hands the packet to the next hop of a route, and returns what the redirect helper does. */
 static __always_inline int redirect_outside(struct __sk_buff *skb, const struct bpf_fib_lookup *fib)
 {

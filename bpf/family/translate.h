@@ -47,7 +47,7 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 		return drop(p, REASON_REWRITE);
 	count_translated(rule, p->length);
 	if (!fib)
-		return endpoint ? deliver(skb, p, endpoint) : VERDICT_PASS;
+		return endpoint ? deliver(skb, p, endpoint) : to_stack(skb, p, flow);
 	p->redirect = redirect_outside(skb, fib);
 	return VERDICT_REDIRECT;
 }

@@ -161,7 +161,7 @@ func TestAliasFromHost(t *testing.T) {
 				if sent.src.IsLoopback() {
 					back = back.to(at(sent.src, sent.sport))
 				}
-				f.expect(name+", answer", verdict, out, next, back)
+				f.expectAtHost(name+", answer", verdict, out, back)
 				verdict, out = f.fromHost(sent)
 				f.expect(name+", request again", verdict, out, next, inside)
 			}

@@ -62,6 +62,25 @@ func TestHostProcesses(t *testing.T) {
 	})
 }
 
+// TestLoopback6LeadsToIPv4 covers ::1, and a container that has no IPv6: sockets
+// reach it by IPv4. One that is bound to an IPv6 address cannot become one of IPv4;
+// it learns at once that nobody is there for it.
+func TestLoopback6LeadsToIPv4(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	runServer(l, "tcp00", "tcp-echo", ":80", "-p", "8080:80")
+	runServer(l, "udp00", "udp-echo", ":53", "-p", "5353:53/udp")
+	greeting(l.Host, "[::1]:8080")
+	if got := datagram(l.Host, "[::1]:5353", "hello"); !strings.HasSuffix(got, " hello") {
+		t.Errorf("by ::1 the UDP server answered %q", got)
+	}
+	for way, addr := range map[string]string{"tcp, bound": "[::1]:8080", "udp, bound": "[::1]:5353"} {
+		if r := ask(l.Host, "ask-every-way", way, addr); r.Code != 0 || !strings.Contains(r.Stdout, "refused") {
+			t.Errorf("%s: exit code %d, %s%s", way, r.Code, r.Stdout, r.Stderr)
+		}
+	}
+}
+
 // TestPublishedOnLoopbackOnly covers a port published on 127.0.0.1, which is
 // closed to everyone but the host itself, at that very address: each is refused
 // by the host's stack as a port where nobody listens (moby#45610). The same goes

@@ -43,15 +43,20 @@ func loopbackOf(f family) string { return f.loopback }
 func hostOf(f family) string     { return f.host }
 func anyOf(family) string        { return "" }
 
+// loopback6 leads to ports of IPv4 too.
+func loopback6(family) string { return "::1" }
+
 var socketKinds = []socketKind{
 	{"listener", "tcp", listening("tcp", anyOf), onEvery(true)},
 	{"listener on the host's address", "tcp", listening("tcp", hostOf), onlyOn(hostOf)},
 	{"listener on loopback", "tcp", listening("tcp", loopbackOf), onlyOn(loopbackOf)},
+	{"listener on ::1", "tcp", listening("tcp", loopback6), onlyOn(loopbackOf)},
 	{"bound, and yet to listen", "tcp", bound(unix.SOCK_STREAM, false), onlyOn(hostOf)},
 	{"listener that shares its port", "tcp", bound(unix.SOCK_STREAM, true), onlyOn(hostOf)},
 	{"UDP socket", "udp", binding("udp", anyOf), onEvery(true)},
 	{"UDP socket on the host's address", "udp", binding("udp", hostOf), onlyOn(hostOf)},
 	{"UDP socket on loopback", "udp", binding("udp", loopbackOf), onlyOn(loopbackOf)},
+	{"UDP socket on ::1", "udp", binding("udp", loopback6), onlyOn(loopbackOf)},
 	{"UDP socket that shares its port", "udp", bound(unix.SOCK_DGRAM, true), onlyOn(hostOf)},
 	{"listener of the other protocol", "udp", listening("tcp", anyOf), onEvery(false)},
 }

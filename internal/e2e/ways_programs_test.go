@@ -30,7 +30,7 @@ func askEveryWay(args []string) error {
 			return err
 		}
 		for name, way := range ways {
-			if !strings.HasPrefix(name, args[0]) || strings.HasSuffix(name, "bound") && lostToKernel(to) {
+			if !strings.HasPrefix(name, args[0]) {
 				continue
 			}
 			asked++
@@ -50,11 +50,6 @@ func askEveryWay(args []string) error {
 	}
 	return nil
 }
-
-// lostToKernel: by a socket that is bound to ::1 nobody but the host itself is
-// reached. The kernel takes no packet for ::1 from any device but the loopback's
-// (RFC 4291, 2.5.3), and has no switch for it as route_localnet is for 127.0.0.0/8.
-func lostToKernel(to netip.AddrPort) bool { return to.Addr() == netip.IPv6Loopback() }
 
 // localTo is an address to bind to: loopback for loopback, else the one that the
 // kernel would choose, with a port of its choice.

@@ -42,9 +42,12 @@ func (ls Listeners) Holding(addr netip.Addr, first, last uint16) (netip.AddrPort
 	return netip.AddrPort{}, false
 }
 
+// loopback is the address whose published ports ::1 leads to as well.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
 // overlaps reports whether the socket has an address in common with a port
-// that is published on the address addr. One that is published on every IPv4
-// address takes the host's own connections to ::1 as well.
+// that is published on the address addr. One that is published on 127.0.0.1, or
+// on every IPv4 address, takes the host's own connections to ::1 as well.
 func (l Listener) overlaps(addr netip.Addr) bool {
 	held := l.Addr.Addr().Unmap()
 	switch {
@@ -52,6 +55,8 @@ func (l Listener) overlaps(addr netip.Addr) bool {
 		return held.Is6() && (addr.IsUnspecified() || held.IsUnspecified() || held == addr)
 	case addr.IsUnspecified():
 		return held.Is4() || held.IsUnspecified() || held.IsLoopback()
+	case addr == loopback:
+		return held == addr || held.IsUnspecified() || held == netip.IPv6Loopback()
 	case held.IsUnspecified():
 		return !l.V6Only
 	}

@@ -80,6 +80,10 @@ func (m *Model) carry(p *packet, f *Flow, quoted *packet) verdict {
 	case targetOutside:
 		return redirect
 	case targetStack:
+		if to.Dst.Is6() && isLoopback(to.Dst) {
+			p.writeMACs(make([]byte, 6), make([]byte, 6)) // it comes in by lo
+			return redirect
+		}
 		return pass
 	}
 	return m.deliver(p, receiver)
