@@ -86,42 +86,61 @@ static __always_inline bool spoofed_nd(struct __sk_buff *skb, struct packet6 *p,
 	return !own_option(skb, p, e);
 }
 
-/* A solicitation with its option, as it is on the wire. */
+/* A message as it is on the wire, before its option. */
 struct nd_frame {
 	struct eth_header eth;
 	struct ipv6_header ip;
-	struct nd_message_option m;
+	struct nd_message nd;
 } __attribute__((packed));
+
+/* answer_option makes a message's option name a VIP's MAC address, and adds it to the checksum. */
+static __always_inline bool answer_option(struct __sk_buff *skb, const __u8 *mac, __u64 *sum)
+{
+	struct nd_option *option = bytes(skb, sizeof(struct nd_frame), sizeof(*option));
+
+	if (!option)
+		return false;
+	option->type = ND_TARGET_MAC;
+	option->length = 1;
+	__builtin_memcpy(option->mac, mac, sizeof(option->mac));
+	*sum += (__u32)bpf_csum_diff(NULL, 0, (void *)option, sizeof(*option), 0);
+	return true;
+}
 
 /*
  * answer_nd turns a container's solicitation of a VIP, which no device has, into
  * the advertisement. The MAC address is made of the address's end, as those
- * of endpoints are; nobody looks at it later.
+ * of endpoints are; nobody looks at it later. Who solicits the VIP itself need
+ * not say where it is, nor be told what it knows (RFC 4861 4.3 and 4.4).
  */
 static __always_inline int answer_nd(struct __sk_buff *skb, struct packet6 *p)
 {
+	__u32 length = LINK_LEN + p->length - p->transport;
 	struct nd_frame *f = bytes(skb, 0, sizeof(*f));
 	__u8 mac[6] = { 0x02, 0x42 };
 	struct addr6 vip, zero = {};
-	__u64 sum;
+	__u64 sum = 0;
 
-	if (!f || f->m.option.type != ND_SOURCE_MAC)
+	if (!f)
 		return drop6(p, REASON_MALFORMED);
-	vip = f->m.nd.target;
+	vip = f->nd.target;
 	__builtin_memcpy(mac + 2, vip.bytes + 12, 4);
+	if (length > sizeof(f->nd) ? !answer_option(skb, mac, &sum) : is_multicast6(p->key.dst))
+		return drop6(p, REASON_MALFORMED);
+	f = bytes(skb, 0, sizeof(*f));
+	if (!f)
+		return drop6(p, REASON_MALFORMED);
 	__builtin_memcpy(f->eth.dst, f->eth.src, sizeof(mac));
 	__builtin_memcpy(f->eth.src, mac, sizeof(mac));
 	f->ip.dst = f->ip.src;
 	f->ip.src = vip;
-	f->m.nd.type = ND_ADVERTISEMENT;
-	f->m.nd.checksum = 0;
-	f->m.nd.flags = bpf_htonl(ND_SOLICITED_OVERRIDE);
-	f->m.option.type = ND_TARGET_MAC;
-	__builtin_memcpy(f->m.option.mac, mac, sizeof(mac));
-	sum = sum_fold32(addr_diff6(addr_diff6(0, zero, f->ip.src), zero, f->ip.dst));
-	sum += bpf_htonl(sizeof(f->m)) + (__u64)bpf_htonl(IPPROTO_ICMP6);
-	sum += (__u32)bpf_csum_diff(NULL, 0, (void *)&f->m, sizeof(f->m), 0);
-	f->m.nd.checksum = checksum_update(0xffff, sum);
+	f->nd.type = ND_ADVERTISEMENT;
+	f->nd.checksum = 0;
+	f->nd.flags = bpf_htonl(ND_SOLICITED_OVERRIDE);
+	sum += sum_fold32(addr_diff6(addr_diff6(0, zero, f->ip.src), zero, f->ip.dst));
+	sum += bpf_htonl(length) + (__u64)bpf_htonl(IPPROTO_ICMP6);
+	sum += (__u32)bpf_csum_diff(NULL, 0, (void *)&f->nd, sizeof(f->nd), 0);
+	f->nd.checksum = checksum_update(0xffff, sum);
 	skb->mark = 0;
 	skb->tstamp = 0;
 	p->redirect = bpf_redirect(skb->ifindex, 0);

@@ -132,22 +132,33 @@ func TestSpoofedDiscovery(t *testing.T) {
 }
 
 // TestAliasDiscovery covers solicitations of a VIP, which no device would answer:
-// whoever asks gets an advertisement.
+// whoever asks gets an advertisement, and with it the MAC address, unless it has
+// asked the VIP itself without saying where it is (RFC 4861 4.3 and 4.4).
 func TestAliasDiscovery(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, ipv6, loader.Config{})
 	f.alias(f.a)
 	mac := mustMAC("02:42:00:00:ff:fe") // made of the VIP's end
+	own, its := option(sourceMAC, f.b.mac), option(targetMAC, mac)
 	for name, from := range map[string]station{"global": f.b.station, "link-local": f.b.by(linkLocal(f.b.mac))} {
-		for _, to := range []netip.Addr{solicited(f.vip), f.vip} {
-			sent := from.nd(to, solicitation, f.vip, option(sourceMAC, f.b.mac))
-			verdict, out := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, sent.bytes())
-			want := station{mac, f.b.mac, f.vip}.message(from.addr, advertisement, 0,
-				slices.Concat([]byte{0x60, 0, 0, 0}, f.vip.AsSlice(), option(targetMAC, mac)))
-			f.expect(name+", to "+to.String(), verdict, out, redirect, withTTL(want, 255))
+		for what, test := range map[string]struct{ sent, answer frame }{
+			"of the group":                         {from.nd(solicited(f.vip), solicitation, f.vip, own), f.answers(from, mac, its)},
+			"of the VIP":                           {from.nd(f.vip, solicitation, f.vip, own), f.answers(from, mac, its)},
+			"of the VIP, without an option":        {from.nd(f.vip, solicitation, f.vip), f.answers(from, mac)},
+			"of the VIP, with an unknown option":   {from.nd(f.vip, solicitation, f.vip, option(nonce, f.a.mac)), f.answers(from, mac, its)},
+			"of the group, with an unknown option": {from.nd(solicited(f.vip), solicitation, f.vip, option(nonce, f.a.mac)), f.answers(from, mac, its)},
+		} {
+			verdict, out := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, test.sent.bytes())
+			f.expect(name+", "+what, verdict, out, redirect, test.answer)
 		}
 	}
-	f.dropsFrom(f.b, f.b.nd(f.vip, solicitation, f.vip), reasons.Malformed) // nowhere to answer to
+	f.dropsFrom(f.b, f.b.nd(solicited(f.vip), solicitation, f.vip), reasons.Malformed) // the option must be there
+}
+
+// answers is what a VIP says to whoever solicits it.
+func (f *fixture) answers(who station, mac net.HardwareAddr, options ...[]byte) frame {
+	rest := append([][]byte{{0x60, 0, 0, 0}, f.vip.AsSlice()}, options...)
+	return withTTL(station{mac, f.b.mac, f.vip}.message(who.addr, advertisement, 0, slices.Concat(rest...)), 255)
 }
 
 // TestIPv6Disabled covers an endpoint without an IPv6 address: it does not get

@@ -43,7 +43,7 @@ const (
 // discover drops what speaks for others in neighbour discovery, and answers
 // solicitations of VIPs; false on everything else.
 func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
-	const flags, target, option, whole = 4, 8, 24, 32
+	const flags, target, option = 4, 8, 24
 	if p.ethertype != etherIPv6 || p.protocol != unix.IPPROTO_ICMPV6 || p.later || p.hidden {
 		return verdict{}, false
 	}
@@ -65,7 +65,7 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	switch {
 	case kind != solicitation || !vip || p.ttl != 255 || p.src.IsUnspecified() || p.transport != ethernetLength+ipv6.header:
 		return verdict{}, false
-	case len(nd) != whole || nd[option] != 1:
+	case len(nd) == option && p.dst.IsMulticast():
 		return drop(reasons.Malformed), true
 	}
 	last := asked.As16()
@@ -74,8 +74,9 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	p.writeAddresses(asked, p.src, 0)
 	nd[0] = advertisement
 	binary.BigEndian.PutUint32(nd[flags:], 0x60000000)
-	nd[option] = 2
-	copy(nd[option+2:], mac)
+	if len(nd) > option {
+		copy(nd[option:], append([]byte{2, 1}, mac...))
+	}
 	p.answered, p.fresh = true, []int{p.transport + 2}
 	return redirect, true
 }
