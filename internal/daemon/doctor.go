@@ -98,7 +98,7 @@ func markedDevices(d dirs.Dirs) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	devices, err := netdev.Open(name)
+	devices, err := netdev.Open(name, d.Borrowed())
 	if err != nil {
 		return nil, err
 	}

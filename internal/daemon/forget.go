@@ -47,7 +47,7 @@ func (i *instance) forget() error {
 }
 
 func (i *instance) removeMarked() error {
-	devices, err := netdev.Open(i.name)
+	devices, err := netdev.Open(i.name, i.dirs.Borrowed())
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,10 @@ func (i *instance) keepHost(context.Context) error {
 			return fmt.Errorf("%w: use `nsenter --net=%s`", ErrOtherHost, path)
 		}
 	}
+	// What was borrowed from another one nobody wants back.
+	if err := os.RemoveAll(i.dirs.Borrowed()); err != nil {
+		return err
+	}
 	return own.write(i.dirs.Host())
 }
 

@@ -123,7 +123,7 @@ func (i *instance) claimNamespace(context.Context) (err error) {
 func (i *instance) mount(context.Context) error { return loader.MountBPF(i.dirs.BPF()) }
 
 func (i *instance) openEngine(context.Context) error {
-	devices, err := netdev.Open(i.name)
+	devices, err := netdev.Open(i.name, i.dirs.Borrowed())
 	if err != nil {
 		return err
 	}

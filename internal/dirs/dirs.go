@@ -40,6 +40,9 @@ func (d Dirs) Lock() string { return filepath.Join(d.Run, "daemon.lock") }
 // Host says which network namespace is the host.
 func (d Dirs) Host() string { return filepath.Join(d.Run, "host") }
 
+// Borrowed remembers a setting of the host that has another value for a moment.
+func (d Dirs) Borrowed() string { return filepath.Join(d.Run, "borrowed") }
+
 // Socket is where the API listens.
 func (d Dirs) Socket() string { return filepath.Join(d.Run, "sluice.sock") }
 

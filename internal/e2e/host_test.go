@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +67,54 @@ func TestSystemResetLeavesTheHostAsItWas(t *testing.T) {
 			objects.expectFreed(l)
 		})
 	}
+}
+
+// TestKilledWhileItBorrows covers a daemon that is killed in the moment in which it
+// needs the host's default for new devices to be another: to reset it, or to start
+// the next one, leaves the host as it was.
+func TestKilledWhileItBorrows(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	before := stateOf(l)
+	killBorrower(l)
+	l.OK("system", "reset", "--force")
+	expectState(t, stateOf(l), before)
+	killBorrower(l)
+	l.StartDaemon()
+	if got := l.Host.Output("cat", defaultForwarding); got != "0" {
+		t.Errorf("with the next daemon it is %s", got)
+	}
+}
+
+const defaultForwarding = "/proc/sys/net/ipv6/conf/default/forwarding"
+
+// killBorrower starts daemons until one is killed in that moment.
+func killBorrower(l *lab.Lab) {
+	l.Helper()
+	borrows := func() bool {
+		value, err := os.ReadFile(defaultForwarding)
+		return err == nil && string(value) == "1\n"
+	}
+	ready := func() bool {
+		_, err := os.Stat(filepath.Join(l.Root, "run", "sluice.sock"))
+		return err == nil
+	}
+	for range 200 {
+		l.LaunchDaemon()
+		var killed bool
+		l.Host.Must(func() error {
+			for !borrows() && !ready() {
+			}
+			l.StopDaemon(unix.SIGKILL)
+			killed = borrows()
+			return nil
+		})
+		if killed {
+			return
+		}
+		l.OK("system", "reset", "--force")
+	}
+	l.Fatal("no daemon was killed in the moment")
 }
 
 // TestResetAmongVerbs covers verbs that are making things when a reset comes: what

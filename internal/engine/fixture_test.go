@@ -57,7 +57,7 @@ func newFixtureHere(t *testing.T) *fixture {
 // daemon does that was killed.
 func (f *fixture) restart() {
 	f.t.Helper()
-	devices, err := netdev.Open("test")
+	devices, err := netdev.Open("test", filepath.Join(f.t.TempDir(), "borrowed"))
 	must(f.t, err)
 	f.t.Cleanup(devices.Close)
 	host, err := hostnet.Open()

@@ -24,13 +24,16 @@ type Host struct {
 	deleters []*netlink.Handle
 	mark     string
 	// lending is the ifindex that programs know LendingDevice by.
-	lending atomic.Int64
+	lending  atomic.Int64
+	borrowed string // see inheriting
 }
 
 // Open connects to the calling thread's network namespace. Every device that is
-// made there is marked with the instance, a name without line breaks.
-func Open(instance string) (*Host, error) {
-	h := &Host{mark: markOf(instance)}
+// made there is marked with the instance, a name without line breaks. borrowed is
+// a file that remembers a setting of the host while EnsureLendingDevice needs
+// another one; it is of use to this namespace alone.
+func Open(instance, borrowed string) (*Host, error) {
+	h := &Host{mark: markOf(instance), borrowed: borrowed}
 	for range 1 + deleters {
 		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {

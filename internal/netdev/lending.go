@@ -14,8 +14,12 @@ const LendingDevice = "sluice-fib"
 // EnsureLendingDevice makes or repairs LendingDevice and returns its ifindex.
 // It has no address and no port: it never sees a packet. A device that was
 // deleted since the first call comes back with its ifindex, which is a constant
-// of programs that run.
+// of programs that run. A setting of the host that a process has left as it needed
+// it, because it was killed, is as before.
 func (h *Host) EnsureLendingDevice() (ifindex int, err error) {
+	if err := h.giveBack(forwarding6); err != nil {
+		return 0, err
+	}
 	link, err := h.lendingDevice()
 	if err != nil {
 		return 0, err
@@ -53,7 +57,7 @@ func (h *Host) lendingDevice() (netlink.Link, error) {
 			return nil, err
 		}
 	}
-	err = inheriting(forwarding6, func() (err error) {
+	err = h.inheriting(forwarding6, func() (err error) {
 		link, err = h.ensureBridgeDevice(LendingDevice, nil, index)
 		return err
 	})

@@ -63,18 +63,3 @@ func readSysctl(device string, s sysctl) (string, error) {
 	}
 	return string(bytes.TrimSpace(value)), err
 }
-
-// inheriting lets the devices that make makes have a setting from their birth on.
-func inheriting(s sysctl, make func() error) error {
-	before, err := readSysctl("default", s)
-	if errors.Is(err, ErrNoIPv6) || err == nil && before == s.value {
-		return make()
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.write("default"); err != nil {
-		return err
-	}
-	return errors.Join(make(), sysctl{s.family, s.name, before}.write("default"))
-}

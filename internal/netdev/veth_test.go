@@ -37,7 +37,7 @@ func testVeth(sandbox string, n int) netdev.Veth {
 func open(t *testing.T) *netdev.Host {
 	t.Helper()
 	netdevtest.Enter(t)
-	host, err := netdev.Open("test")
+	host, err := netdev.Open("test", filepath.Join(t.TempDir(), "borrowed"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestVethNeedsNamespace(t *testing.T) {
 func TestInstancesDoNotTakeDevices(t *testing.T) {
 	host := open(t)
 	for _, name := range []string{"other", strings.Repeat("/long", 100)} {
-		other, err := netdev.Open(name)
+		other, err := netdev.Open(name, filepath.Join(t.TempDir(), "borrowed"))
 		if err != nil {
 			t.Fatal(err)
 		}
