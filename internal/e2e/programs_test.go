@@ -39,6 +39,10 @@ var programs = map[string]func(args []string) error{
 	"exchange-serve": exchangeServe,
 	"stream":         stream,
 	"datagrams":      datagrams,
+	"load-serve":     loadServe,
+	"load-keep":      loadKeep,
+	"load-churn":     loadChurn,
+	"flood":          flood,
 }
 
 // askTimeout is how long a client waits for its answer.

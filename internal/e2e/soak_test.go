@@ -13,6 +13,7 @@ import (
 var soaks = map[string]func(t *testing.T, seed uint64){
 	"kills":     soakKills,
 	"integrity": soakIntegrity,
+	"floods":    soakFloods,
 }
 
 // Which ones, and in which order of random things: `make soak` does much more of

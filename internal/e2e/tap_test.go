@@ -111,7 +111,7 @@ func (p *tap) until(mark string) [][]byte {
 	}
 }
 
-// packet is an IPv4 packet that a test makes up.
+// packet is one of IPv4, or of IPv6 when its addresses are, that a test makes up.
 type packet struct {
 	srcMAC, dstMAC net.HardwareAddr
 	src, dst       string      // address:port
@@ -122,25 +122,38 @@ type packet struct {
 
 func (k packet) bytes() []byte {
 	src, dst := netip.MustParseAddrPort(k.src), netip.MustParseAddrPort(k.dst)
-	ip := &layers.IPv4{
-		Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: src.Addr().AsSlice(), DstIP: dst.Addr().AsSlice(),
-	}
-	if len(k.options) > 0 {
-		ip.Options = []layers.IPv4Option{{OptionType: k.options[0], OptionLength: uint8(len(k.options)), OptionData: k.options[2:]}}
-	}
 	var transport interface {
 		gopacket.SerializableLayer
 		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
 	} = &layers.UDP{SrcPort: layers.UDPPort(src.Port()), DstPort: layers.UDPPort(dst.Port())}
+	protocol := layers.IPProtocolUDP
 	if k.tcp != nil {
 		segment := *k.tcp
 		segment.SrcPort, segment.DstPort = layers.TCPPort(src.Port()), layers.TCPPort(dst.Port())
-		ip.Protocol, transport = layers.IPProtocolTCP, &segment
+		transport, protocol = &segment, layers.IPProtocolTCP
 	}
+	ip, kind := k.network(src.Addr(), dst.Addr(), protocol)
 	_ = transport.SetNetworkLayerForChecksum(ip) // fails for other layers than IP's
-	return serialize(
-		&layers.Ethernet{SrcMAC: k.srcMAC, DstMAC: k.dstMAC, EthernetType: layers.EthernetTypeIPv4},
-		ip, transport, gopacket.Payload(k.payload))
+	return serialize(&layers.Ethernet{SrcMAC: k.srcMAC, DstMAC: k.dstMAC, EthernetType: kind}, ip, transport, gopacket.Payload(k.payload))
+}
+
+// networkHeader is a header of IP.
+type networkHeader interface {
+	gopacket.NetworkLayer
+	gopacket.SerializableLayer
+}
+
+func (k packet) network(src, dst netip.Addr, protocol layers.IPProtocol) (networkHeader, layers.EthernetType) {
+	if src.Is6() {
+		return &layers.IPv6{
+			Version: 6, HopLimit: 64, NextHeader: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
+		}, layers.EthernetTypeIPv6
+	}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+	if len(k.options) > 0 {
+		ip.Options = []layers.IPv4Option{{OptionType: k.options[0], OptionLength: uint8(len(k.options)), OptionData: k.options[2:]}}
+	}
+	return ip, layers.EthernetTypeIPv4
 }
 
 // arp is an ARP packet for IPv4 on Ethernet, sent to everybody.
