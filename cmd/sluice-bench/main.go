@@ -41,9 +41,10 @@ func run() error {
 		return err
 	}
 	names := flag.String("scenarios", "", "comma-separated list of scenarios (default all)")
-	e := bench.Env{Self: self, Others: map[string]string{}, Ports: []int{1, 1000, 10000}}
+	e := bench.Env{Self: self, Others: map[string]string{}, Only: map[string]string{}, Ports: []int{1, 1000, 10000}}
 	rounds := flag.Int("rounds", 0, "rounds, in each of which every arm has its turn (default as each scenario has it)")
 	flag.IntVar(&e.Frames, "frames", 20_000, "frames that an arm sends in a round")
+	flag.IntVar(&e.Flows, "flows", 100_000, "flows that are many")
 	flag.DurationVar(&e.Turn, "turn", 250*time.Millisecond, "how long an arm's client works in a round")
 	flag.BoolVar(&e.Wide, "wide", false, "what takes long, too")
 	output := flag.String("json", "", "file for the rows as JSON")
@@ -60,9 +61,17 @@ func run() error {
 		e.Others[name] = path
 		return nil
 	})
+	flag.Func("only", "NAME=VALUE: leave out what has another value of this parameter; may be repeated", func(value string) error {
+		name, value, ok := strings.Cut(value, "=")
+		if !ok {
+			return fmt.Errorf("want NAME=VALUE")
+		}
+		e.Only[name] = value
+		return nil
+	})
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 0 || e.Frames < 1 || e.Turn < time.Millisecond || e.Turn > longestTurn {
-		return fmt.Errorf("no arguments, at least one frame, and turns of 1ms to %v: see -help", longestTurn)
+	if flag.NArg() > 0 || *rounds < 0 || e.Frames < 1 || e.Flows < 1 || e.Flows > bench.MostFlows || e.Turn < time.Millisecond || e.Turn > longestTurn {
+		return fmt.Errorf("no arguments, at least one frame, 1 to %d flows, and turns of 1ms to %v: see -help", bench.MostFlows, longestTurn)
 	}
 	scenarios, err := bench.Select(*names)
 	if err != nil {

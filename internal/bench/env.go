@@ -19,13 +19,17 @@ type Env struct {
 	// Others are further binaries, by the name of their arm: the same scenario
 	// for another build.
 	Others map[string]string
-	Frames int // that an arm of a forwarding scenario sends in a round
+	Frames int // that an arm of a forwarding scenario sends in a round, at least
+	Flows  int // that are many
 	// Self is a program whose first argument traffic.Command makes it call
 	// traffic.Main with the others.
 	Self  string
 	Turn  time.Duration // how long a client is at work in a round
 	Ports []int         // how many published ports to compare
 	Wide  bool          // everything, however long it takes
+	// Only has the values that parameters shall have where a scenario can leave
+	// the others out.
+	Only map[string]string
 
 	dir      string // for namespaces, instances and mounts
 	cgroup   string // an empty cgroup of version 2
@@ -68,6 +72,16 @@ func (e *Env) binaries() iter.Seq2[string, string] {
 			}
 		}
 	}
+}
+
+// wants reports whether rows with the parameters were asked for.
+func (e *Env) wants(parameters map[string]string) bool {
+	for name, want := range e.Only {
+		if value, ok := parameters[name]; ok && value != want {
+			return false
+		}
+	}
+	return true
 }
 
 // cleanup has fn run when the scenario ends, the last first.

@@ -11,79 +11,70 @@ import (
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
-// clientPort is the flow's.
-const clientPort = 40000
-
 // How long a datagram may take, and how often the first one is sent.
 const (
 	receiveTimeout = 200 * time.Millisecond
 	establishTries = 50
 )
 
-// establish makes the client and a server at addr in the container exchange
-// datagrams through the published port: two each way, after which every
-// conntrack holds the flow as established. A bridge forwards nothing before the
-// kernel has noticed that its port has a carrier, so the first is repeated.
-func (s *site) establish(container string) error {
-	server, err := listenUDP(container, &net.UDPAddr{Port: int(forwardedPort.container)})
+// prove has sockets exchange datagrams by the lane's first flow, and checks that
+// both see the addresses that they should. A bridge forwards nothing before
+// the kernel has noticed that its port has a carrier, so the first is repeated.
+func (l *lane) prove() error {
+	src, dst := l.flow(0)
+	server, err := listenUDP(l.to.namespace, netip.AddrPortFrom(l.replyAddr, l.served))
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	client, err := listenUDP(s.client, &net.UDPAddr{IP: net.ParseIP(ipv4.client.Addr().String()), Port: clientPort})
+	sender, err := listenUDP(l.from.namespace, src)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer sender.Close()
 	for range establishTries {
-		if err = exchange(client, server); err == nil {
-			return exchange(client, server)
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+		if err = l.exchange(sender, server, dst); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
 		}
 	}
 	return err
 }
 
 // exchange sends one datagram each way.
-func exchange(client, server net.PacketConn) error {
-	if _, err := client.WriteTo([]byte("request"), &net.UDPAddr{IP: ipv4.host.Addr().AsSlice(), Port: int(forwardedPort.host)}); err != nil {
+func (l *lane) exchange(sender, server *net.UDPConn, dst netip.AddrPort) error {
+	if _, err := sender.WriteToUDPAddrPort([]byte("request"), dst); err != nil {
 		return err
 	}
-	if err := answer(server); err != nil {
-		return fmt.Errorf("the container's server: %w", err)
-	}
-	from, err := receive(client)
+	from, err := receive(server)
 	if err != nil {
-		return fmt.Errorf("the client: %w", err)
+		return fmt.Errorf("the server: %w", err)
 	}
-	if want := netip.AddrPortFrom(ipv4.host.Addr(), forwardedPort.host).String(); from.String() != want {
-		return fmt.Errorf("the client got its answer from %s and not from %s", from, want)
+	if from.Addr() != l.seen {
+		return fmt.Errorf("the server was asked by %s and not by %s", from.Addr(), l.seen)
+	}
+	if _, err := server.WriteToUDPAddrPort([]byte("answer"), from); err != nil {
+		return err
+	}
+	if from, err = receive(sender); err != nil {
+		return fmt.Errorf("the sender: %w", err)
+	}
+	if from != dst {
+		return fmt.Errorf("the answer came from %s and not from %s", from, dst)
 	}
 	return nil
 }
 
-func answer(server net.PacketConn) error {
-	from, err := receive(server)
-	if err != nil {
-		return err
-	}
-	_, err = server.WriteTo([]byte("answer"), from)
-	return err
-}
-
-func receive(conn net.PacketConn) (net.Addr, error) {
+func receive(conn *net.UDPConn) (netip.AddrPort, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(receiveTimeout)); err != nil {
-		return nil, err
+		return netip.AddrPort{}, err
 	}
-	_, from, err := conn.ReadFrom(make([]byte, 64))
-	return from, err
+	_, from, err := conn.ReadFromUDPAddrPort(make([]byte, 64))
+	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
-func listenUDP(path string, addr *net.UDPAddr) (conn *net.UDPConn, err error) {
+func listenUDP(path string, addr netip.AddrPort) (conn *net.UDPConn, err error) {
 	err = netdev.InNamespace(path, func() (err error) {
-		conn, err = net.ListenUDP("udp4", addr)
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
 		return err
 	})
 	return conn, err

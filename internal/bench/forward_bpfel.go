@@ -16,10 +16,12 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	forwardMapReceived      = "received"
-	forwardProgBareRedirect = "bare_redirect"
-	forwardProgCountAndDrop = "count_and_drop"
-	forwardVarRedirectTo    = "redirect_to"
+	forwardMapReceived           = "received"
+	forwardProgBareRedirect      = "bare_redirect"
+	forwardProgBareRedirectNeigh = "bare_redirect_neigh"
+	forwardProgCountAndDrop      = "count_and_drop"
+	forwardProgReflect           = "reflect"
+	forwardVarRedirectTo         = "redirect_to"
 )
 
 // loadForward returns the embedded CollectionSpec for forward.
@@ -64,8 +66,10 @@ type forwardSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type forwardProgramSpecs struct {
-	BareRedirect *ebpf.ProgramSpec `ebpf:"bare_redirect"`
-	CountAndDrop *ebpf.ProgramSpec `ebpf:"count_and_drop"`
+	BareRedirect      *ebpf.ProgramSpec `ebpf:"bare_redirect"`
+	BareRedirectNeigh *ebpf.ProgramSpec `ebpf:"bare_redirect_neigh"`
+	CountAndDrop      *ebpf.ProgramSpec `ebpf:"count_and_drop"`
+	Reflect           *ebpf.ProgramSpec `ebpf:"reflect"`
 }
 
 // forwardMapSpecs contains maps before they are loaded into the kernel.
@@ -122,14 +126,18 @@ type forwardVariables struct {
 //
 // It can be passed to loadForwardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type forwardPrograms struct {
-	BareRedirect *ebpf.Program `ebpf:"bare_redirect"`
-	CountAndDrop *ebpf.Program `ebpf:"count_and_drop"`
+	BareRedirect      *ebpf.Program `ebpf:"bare_redirect"`
+	BareRedirectNeigh *ebpf.Program `ebpf:"bare_redirect_neigh"`
+	CountAndDrop      *ebpf.Program `ebpf:"count_and_drop"`
+	Reflect           *ebpf.Program `ebpf:"reflect"`
 }
 
 func (p *forwardPrograms) Close() error {
 	return _ForwardClose(
 		p.BareRedirect,
+		p.BareRedirectNeigh,
 		p.CountAndDrop,
+		p.Reflect,
 	)
 }
 

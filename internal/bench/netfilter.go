@@ -18,9 +18,16 @@ import (
 func bridgeName(i int) string { return fmt.Sprintf("br%d", i) }
 func portName(i int) string   { return fmt.Sprintf("veth%d", i) }
 
+// bridges is how many there are: each container has one of its own.
+func (p *plan) bridges() int {
+	if p.member {
+		return 2
+	}
+	return 1
+}
+
 // buildRouted makes a host that routes between its client and its containers,
-// and translates nothing. Each container is on a bridge of its own, as Docker's
-// networks are.
+// each on a bridge of its own, and translates nothing.
 func buildRouted(e *Env, name string, p plan) (*site, error) {
 	w, err := newWorld(e, name)
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target bpfel -no-global-types forward ../../bpf/bench/forward.c
 
-// sink is the end of an arm's frames: a program that counts and drops IPv4 at
-// a device's ingress.
+// sink is the end of an arm's frames: a program that counts and drops UDP at a
+// device's ingress or egress.
 type sink struct{ received *ebpf.Map }
 
-// newSink attaches one in the namespace at path.
-func newSink(e *Env, path, device string) (*sink, error) {
+// newSink attaches one.
+func newSink(e *Env, at hook) (*sink, error) {
 	objects, err := loadPrograms(e, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &sink{objects.Received}, attach(e, path, device, objects.CountAndDrop)
+	return &sink{objects.Received}, attach(e, at, objects.CountAndDrop)
 }
 
 // count returns how many packets have arrived so far.
@@ -37,10 +37,20 @@ func (s *sink) count() (total uint64, err error) {
 	return total, nil
 }
 
-// attachRedirect hands all that arrives at a device to the peer of another.
-func attachRedirect(e *Env, path, device, to string) error {
+// attachReflector sends UDP that arrives at a device back.
+func attachReflector(e *Env, to nic) error {
+	objects, err := loadPrograms(e, 0)
+	if err != nil {
+		return err
+	}
+	return attach(e, to.ingress(), objects.Reflect)
+}
+
+// attachRedirect hands all that arrives at a device to another of its namespace,
+// by one of the redirects.
+func attachRedirect(e *Env, at nic, to, program string) error {
 	var ifindex int
-	err := netdev.InNamespace(path, func() error {
+	err := netdev.InNamespace(at.namespace, func() error {
 		target, err := netlink.LinkByName(to)
 		if err == nil {
 			ifindex = target.Attrs().Index
@@ -54,7 +64,10 @@ func attachRedirect(e *Env, path, device, to string) error {
 	if err != nil {
 		return err
 	}
-	return attach(e, path, device, objects.BareRedirect)
+	if program == redirectNeighbor {
+		return attach(e, at.ingress(), objects.BareRedirectNeigh)
+	}
+	return attach(e, at.ingress(), objects.BareRedirect)
 }
 
 func loadPrograms(e *Env, redirectTo int) (*forwardObjects, error) {
@@ -73,20 +86,20 @@ func loadPrograms(e *Env, redirectTo int) (*forwardObjects, error) {
 	return &objects, nil
 }
 
-// attach attaches a program to a device's ingress for as long as e lives.
-func attach(e *Env, path, device string, program *ebpf.Program) error {
-	return netdev.InNamespace(path, func() error {
-		dev, err := netlink.LinkByName(device)
+// attach attaches a program for as long as e lives.
+func attach(e *Env, to hook, program *ebpf.Program) error {
+	return netdev.InNamespace(to.namespace, func() error {
+		dev, err := netlink.LinkByName(to.device)
 		if err != nil {
-			return fmt.Errorf("look for %s: %w", device, err)
+			return fmt.Errorf("look for %s: %w", to.device, err)
 		}
 		l, err := link.AttachTCX(link.TCXOptions{
 			Interface: dev.Attrs().Index,
 			Program:   program,
-			Attach:    ebpf.AttachTCXIngress,
+			Attach:    to.attach,
 		})
 		if err != nil {
-			return fmt.Errorf("attach to %s: %w", device, err)
+			return fmt.Errorf("attach to %s: %w", to.device, err)
 		}
 		e.cleanup(l.Close)
 		return nil

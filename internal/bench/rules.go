@@ -9,7 +9,8 @@ import (
 // The rules have the shape of dockerd's: a line in `nat` and one in `filter`
 // for each published port, and of the lists for each packet in `filter` the
 // first line takes what is established. In front of the member is a virtual
-// address as kube-proxy makes it.
+// address as kube-proxy makes it, and only what leaves by the uplink is
+// masqueraded.
 
 // legacyRules are for iptables-legacy-restore.
 func legacyRules(f *family, p plan) string {
@@ -22,8 +23,8 @@ func legacyRules(f *family, p plan) string {
 	if p.member {
 		line("-A PREROUTING -d %s -j DNAT --to-destination %s", f.vip, member)
 	}
-	for i := range f.gateways {
-		line("-A POSTROUTING -s %s ! -o %s -j MASQUERADE", f.gateways[i].Masked(), bridgeName(i))
+	for i := range p.bridges() {
+		line("-A POSTROUTING -s %s -o %s -j MASQUERADE", f.gateways[i].Masked(), device)
 	}
 	for _, port := range p.ports {
 		line("-A DOCKER ! -i br0 -p %[1]s -m %[1]s --dport %[2]d -j DNAT --to-destination %[3]s",
@@ -33,7 +34,7 @@ func legacyRules(f *family, p plan) string {
 	line("*filter")
 	line(":FORWARD DROP [0:0]")
 	line(":DOCKER - [0:0]")
-	for i := range f.gateways {
+	for i := range p.bridges() {
 		line("-A FORWARD -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", bridgeName(i))
 		line("-A FORWARD -o %s -j DOCKER", bridgeName(i))
 		line("-A FORWARD -i %[1]s ! -o %[1]s -j ACCEPT", bridgeName(i))
@@ -61,15 +62,15 @@ func nftRules(f *family, p plan) string {
 		prerouting = fmt.Sprintf("\t\t%s daddr %s dnat to %s\n", nftFamily(f), f.vip, member)
 	}
 	docker := "\tchain docker {\n" + dnat.String() + "\t}\n"
-	return nftTables(f, docker, "\t\tfib daddr type local jump docker\n"+prerouting, accept.String())
+	return nftTables(f, p, docker, "\t\tfib daddr type local jump docker\n"+prerouting, accept.String())
 }
 
 // nftTables are the tables around the rules of the published ports; before is
 // what the hooks' chains refer to.
-func nftTables(f *family, before, prerouting, accept string) string {
+func nftTables(f *family, p plan, before, prerouting, accept string) string {
 	var masquerade, established, outward strings.Builder
-	for i := range f.gateways {
-		fmt.Fprintf(&masquerade, "\t\t%s saddr %s oifname != %s masquerade\n", nftFamily(f), f.gateways[i].Masked(), bridgeName(i))
+	for i := range p.bridges() {
+		fmt.Fprintf(&masquerade, "\t\t%s saddr %s oifname %s masquerade\n", nftFamily(f), f.gateways[i].Masked(), device)
 		fmt.Fprintf(&established, "\t\toifname %s ct state related,established accept\n", bridgeName(i))
 		fmt.Fprintf(&outward, "\t\tiifname %[1]s oifname != %[1]s accept\n", bridgeName(i))
 	}
@@ -107,5 +108,5 @@ func nftMapRules(f *family, p plan) string {
 	}
 	maps.WriteString("\t\t}\n\t}\n")
 	dnat := fmt.Sprintf("\t\tfib daddr type local iifname != br0 dnat %s addr . port to meta l4proto . th dport map @ports\n", nftFamily(f))
-	return nftTables(f, maps.String(), dnat, "\t\tiifname != br0 oifname br0 ct status dnat accept\n")
+	return nftTables(f, p, maps.String(), dnat, "\t\tiifname != br0 oifname br0 ct status dnat accept\n")
 }

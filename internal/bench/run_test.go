@@ -55,7 +55,9 @@ func TestRunTakesTurns(t *testing.T) {
 	first := part{setup: func(*Env) ([]contest, error) {
 		return []contest{{fake("a"), fake("b")}, {fake("c")}}, nil
 	}}
-	s := Scenario{Name: "fake", Rounds: 2, parts: []part{first, {wide: true}}}
+	s := Scenario{Name: "fake", Rounds: 2, parts: []part{first, {wide: true}, {setup: func(*Env) ([]contest, error) {
+		return nil, fmt.Errorf("%w: no such thing here", errLeftOut)
+	}}}}
 	var progress bytes.Buffer
 	rows, err := s.Run(context.Background(), Env{}, 0, &progress)
 	if err != nil {
@@ -67,7 +69,7 @@ func TestRunTakesTurns(t *testing.T) {
 	if len(rows) != 6 || rows[4].Round != 2 || rows[4].Arm != "a" || rows[4].Value != 5 {
 		t.Errorf("rows %+v", rows)
 	}
-	if !strings.Contains(progress.String(), "fake: round 2 of 2\n") {
+	if !strings.Contains(progress.String(), "fake: round 2 of 2\n") || !strings.Contains(progress.String(), "fake: left out: no such thing here\n") {
 		t.Errorf("progress %q", progress.String())
 	}
 }
@@ -109,7 +111,7 @@ func TestEveryScenario(t *testing.T) {
 	}
 	e := Env{
 		Sluice: lab.Binary(t), // before TMPDIR is a test's
-		Self:   self, Frames: 1000, Turn: 10 * time.Millisecond, Ports: []int{1, 20},
+		Self:   self, Frames: 1000, Flows: 2000, Turn: 10 * time.Millisecond, Ports: []int{1, 20},
 	}
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {

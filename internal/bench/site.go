@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"fmt"
 	"net/netip"
 
-	"github.com/sluice-net/sluice/internal/netdev"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/netdev"
 )
 
 // publishedPort is a port of the host that leads to one of the container.
@@ -88,4 +91,21 @@ func sandboxAt(path string) (s sandbox, err error) {
 		return err
 	})
 	return s, err
+}
+
+// addOutside gives the client the first address behind it.
+func (s *site) addOutside() error {
+	return netdev.InNamespace(s.client, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		for _, f := range families() {
+			addr := netip.PrefixFrom(outsideAddr(f, 0), f.bits)
+			if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ipNet(addr), Flags: unix.IFA_F_NODAD}); err != nil {
+				return fmt.Errorf("give lo %s: %w", addr, err)
+			}
+		}
+		return nil
+	})
 }
