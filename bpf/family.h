@@ -77,6 +77,7 @@
 #define other_half AF(other_half)
 #define halves_match AF(halves_match)
 #define half_find AF(half_find)
+#define half_beside AF(half_beside)
 #define half_put AF(half_put)
 #define half_erase AF(half_erase)
 #define claim_young AF(claim_young)

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Conntrack: the life of a flow, from its claim to its end. */
 
+/* What flow_touch says of the flow. */
+#define FLOW_LOST 0
+#define FLOW_STAYS 1
+#define FLOW_MOVES 2 /* a half was inserted: elements may have changed their flows */
+
 /*
  * flow_touch brings both halves' state and time up to date, and moves them when
  * the flow has proved itself, and back when it has finished: what waits for its
  * end must not push out those that are at work. Where the other half has been
- * evicted it is put back, and where its key has gone to another flow, false is
- * returned: this one cannot live on.
+ * evicted it is put back, and where its key has gone to another flow, this one
+ * cannot live on.
  */
 __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 {
@@ -16,12 +21,12 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	bool moves;
 
 	if (!p || !flow)
-		return false;
+		return FLOW_LOST;
 	key = p->key;
 	back = other_key(&key, flow);
-	other = half_find(&back);
+	other = half_beside(&back, flow->head.state);
 	if (other && !halves_match(&key, other))
-		return false;
+		return FLOW_LOST;
 	state = flow_next_state(&flow->head, key.protocol, p->tcp_flags);
 	if (flow_finished(state))
 		state &= ~FLOW_TENURED;
@@ -33,18 +38,20 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	if (other && !((other->head.state ^ state) & FLOW_TENURED)) {
 		other->head.seen = now;
 		other->head.state = state;
+		if (!moves)
+			return FLOW_STAYS;
 	} else {
 		other = other_half(&key, flow);
 		if (!other || !half_put(&back, other))
-			return false;
+			return FLOW_LOST;
 	}
-	/* Linux 6.1 takes no memory that a function was passed as a map's value: so the half is looked up again. */
 	if (!moves)
-		return true;
+		return FLOW_MOVES;
+	/* Linux 6.1 takes no memory that a function was passed as a map's value: so the half is looked up again. */
 	flow = state & FLOW_TENURED ? bpf_map_lookup_elem(&AF(nursery), &key) : bpf_map_lookup_elem(&AF(flows), &key);
 	if (flow)
 		half_put(&key, flow);
-	return true;
+	return FLOW_MOVES;
 }
 
 /* flow_peek returns the live flow of a key and changes nothing, or NULL. */
@@ -88,8 +95,12 @@ static __always_inline flow_t *flow_find(packet_t *p, const found_t *found)
 		if (dry_run || (flow->head.seen == now &&
 				flow->head.state == flow_next_state(&flow->head, p->key.protocol, p->tcp_flags)))
 			return flow;
-		if (flow_touch(p, flow, now))
-			return half_find(&p->key); /* it may have moved */
+		switch (flow_touch(p, flow, now)) {
+		case FLOW_STAYS:
+			return flow;
+		case FLOW_MOVES:
+			return half_find(&p->key);
+		}
 	}
 	flow_end(flow);
 	return NULL;

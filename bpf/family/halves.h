@@ -70,6 +70,17 @@ static __always_inline flow_t *half_find(const flow_key_t *key)
 	return half ? half : bpf_map_lookup_elem(&AF(nursery), key);
 }
 
+/* The same, where another half of its flow was found in this state: most likely in the same table. */
+static __always_inline flow_t *half_beside(const flow_key_t *key, __u8 state)
+{
+	flow_t *half;
+
+	if (state & FLOW_TENURED)
+		return half_find(key);
+	half = bpf_map_lookup_elem(&AF(nursery), key);
+	return half ? half : bpf_map_lookup_elem(&AF(flows), key);
+}
+
 /* What a short way has found for its packet, if it has looked. */
 found_t {
 	flow_t *half;

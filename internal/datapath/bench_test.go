@@ -72,6 +72,43 @@ func BenchmarkPrograms(b *testing.B) {
 	}
 }
 
+// BenchmarkConnection reports what the programs cost for a connection of TCP through
+// a published port that carries a request and its answer: ten packets, of which six
+// change the flow.
+func BenchmarkConnection(b *testing.B) {
+	f := newFixture(b, ipv4, loader.Config{Observe: true})
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	must(b, err)
+	defer stats.Close()
+	var setUp, carry, end meter
+	port := uint16(1024)
+	for b.Loop() {
+		port = max(port+1, 1024)
+		request := client.tcp(port, hostAddrPort(published), syn)
+		answer := request.to(f.a.at(target)).answer(f.a.station, ack)
+		for _, phase := range []struct {
+			meter *meter
+			sent  []frame
+		}{
+			{&setUp, []frame{request, withFlags(answer, syn|ack), withFlags(request, ack)}},
+			{&carry, []frame{withFlags(request, psh|ack), answer, withFlags(answer, psh|ack), withFlags(request, ack)}},
+			{&end, []frame{withFlags(request, fin|ack), withFlags(answer, fin|ack), withFlags(request, ack)}},
+		} {
+			for _, sent := range phase.sent {
+				w := way{"", datapath.HookUplink, f.uplink, sent, redirect}
+				if sent.src == f.a.addr {
+					w.hook, w.ifindex = datapath.HookContainer, f.a.ifindex
+				}
+				phase.meter.measure(f, w)
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for name, m := range map[string]*meter{"set-up": &setUp, "data": &carry, "end": &end} {
+		b.ReportMetric(float64(m.runtime.Nanoseconds())/float64(b.N), "ns/"+name)
+	}
+}
+
 // meter adds up what a program cost.
 type meter struct {
 	runtime time.Duration
