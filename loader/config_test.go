@@ -94,7 +94,7 @@ func constantsOf(t *testing.T, program *ebpf.Program) ([]byte, *btf.Datasec) {
 
 func TestPlacesAreByVersion(t *testing.T) {
 	t.Parallel()
-	p, layout := pins{"/b"}, fmt.Sprintf("/b/v%d", Layout)
+	p, layout := pinsOf("/b"), fmt.Sprintf("/b/v%d", Layout)
 	for got, want := range map[string]string{
 		p.mapPin("rules"):          layout + "/maps/rules",
 		p.link("uplink", "eth0"):   layout + "/links/uplink@eth0",

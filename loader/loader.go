@@ -7,8 +7,8 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -16,7 +16,7 @@ import (
 	"github.com/sluice-net/sluice/internal/datapath"
 )
 
-// ErrLayout is returned by Open when the pins are of another version.
+// ErrLayout is returned by Open when a pinned map is not what its layout says.
 var ErrLayout = errors.New("the pinned maps have another layout")
 
 // Loader holds the maps and programs of one instance.
@@ -29,17 +29,20 @@ type Loader struct {
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
 	tunnel    tunnel
+	upgraded  *Upgrade
 }
 
 // Open creates the maps that are missing below the bpffs at root, adopts those
 // that are there, and loads the programs. It attaches nothing, and an earlier
-// process's links go on with their programs until they are attached again.
+// process's links go on with their programs until they are attached again; but
+// those of another layout, with their maps, are replaced at once.
 func Open(root string, config Config) (*Loader, error) {
-	l := &Loader{pins: pins{root}, config: config}
+	l := &Loader{pins: pinsOf(root), config: config}
 	if err := checkKernel(); err != nil {
 		return nil, err
 	}
-	if err := l.checkLayout(); err != nil {
+	others, err := l.beginUpgrade()
+	if err != nil {
 		return nil, err
 	}
 	mode, err := chooseMode(config.Attach)
@@ -61,39 +64,38 @@ func Open(root string, config Config) (*Loader, error) {
 		l.Close()
 		return nil, err
 	}
+	if len(others) > 0 {
+		if err := l.upgrade(others); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("carry over what programs of another version have: %w", err)
+		}
+	}
 	return l, nil
 }
 
-// checkLayout refuses to run beside pins of another version: two sets of
-// programs would translate with two conntrack tables.
-func (l *Loader) checkLayout() error {
-	entries, err := os.ReadDir(l.pins.root)
+// pinnedSpecs are the layout's maps.
+func pinnedSpecs() (map[string]*ebpf.MapSpec, error) {
+	layout, err := datapath.LoadLayout()
 	if err != nil {
-		return fmt.Errorf("read the bpffs: %w", err)
+		return nil, fmt.Errorf("read the compiled layout: %w", err)
 	}
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), "v") && entry.Name() != filepath.Base(l.pins.layout()) {
-			return fmt.Errorf("%w: %s is there, this version needs %s; run `sluice system reset` first",
-				ErrLayout, filepath.Join(l.pins.root, entry.Name()), filepath.Base(l.pins.layout()))
-		}
-	}
-	return nil
+	maps.DeleteFunc(layout.Maps, func(name string, _ *ebpf.MapSpec) bool {
+		return strings.HasPrefix(name, ".") // .bss and the like belong to objects
+	})
+	return layout.Maps, nil
 }
 
 func (l *Loader) openMaps() error {
-	layout, err := datapath.LoadLayout()
+	specs, err := pinnedSpecs()
 	if err != nil {
-		return fmt.Errorf("read the compiled layout: %w", err)
+		return err
 	}
 	sizes, err := l.config.conntrackSizes()
 	if err != nil {
 		return err
 	}
 	l.maps = map[string]*ebpf.Map{}
-	for name, spec := range layout.Maps {
-		if strings.HasPrefix(name, ".") {
-			continue // .bss and the like belong to objects
-		}
+	for name, spec := range specs {
 		if size, ok := sizes[name]; ok {
 			spec.MaxEntries = size
 		}

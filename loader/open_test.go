@@ -140,26 +140,6 @@ func TestOpenGrowsArrays(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAnotherLayout(t *testing.T) {
-	t.Parallel()
-	h := newHost(t)
-	must(t, os.MkdirAll(filepath.Join(h.root, "v99", "maps"), 0o700))
-	_, err := loader.Open(h.root, loader.Config{})
-	if !errors.Is(err, loader.ErrLayout) {
-		t.Fatalf("%v, want ErrLayout", err)
-	}
-	for _, part := range []string{filepath.Join(h.root, "v99"), filepath.Base(loader.PinsDir(h.root)), "sluice system reset"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
-		}
-	}
-	if _, err := os.Stat(loader.PinsDir(h.root)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("this layout was made beside it: %v", err)
-	}
-	must(t, os.RemoveAll(filepath.Join(h.root, "v99")))
-	h.open("")
-}
-
 // A map that has changed without a new layout number is not used either.
 func TestOpenRefusesAMapThatDiffers(t *testing.T) {
 	t.Parallel()

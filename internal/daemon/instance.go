@@ -223,6 +223,7 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 		return err
 	}
 	i.onClose(i.loader.Close)
+	i.logUpgrade()
 	for _, kept := range i.loader.KeptSizes() {
 		i.log.Warn("a conntrack table keeps the size that it was made with, until `sluice system reset`", "map", kept.Name,
 			"flows", kept.Has, "asked for", kept.Asked)
@@ -231,6 +232,18 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 	i.datapath = newDatapath(i.loader, i.maps)
 	i.drops = monitor.NewHub(reports{i.maps})
 	return err
+}
+
+// logUpgrade says what became of the maps of another version's programs.
+func (i *instance) logUpgrade() {
+	u := i.loader.Upgraded()
+	if u == nil {
+		return
+	}
+	i.log.Info("the datapath has another layout than before", "from", u.From, "to", loader.Layout, "carried over", u.Carried)
+	for name, why := range u.Lost {
+		i.log.Warn("what a map had cannot be carried over: connections that it knew end", "map", name, "reason", why)
+	}
 }
 
 // watchHost follows the host's devices and addresses, and returns when the

@@ -14,6 +14,7 @@ var soaks = map[string]func(t *testing.T, seed uint64){
 	"kills":     soakKills,
 	"integrity": soakIntegrity,
 	"floods":    soakFloods,
+	"restarts":  soakRestarts,
 }
 
 // Which ones, and in which order of random things: `make soak` does much more of

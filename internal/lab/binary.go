@@ -23,13 +23,18 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // for tests that run it as nobody
 		return "", err
 	}
-	const commands = "github.com/sluice-net/sluice/cmd/"
-	cmd := exec.Command("go", "build", "-o", dir, commands+"sluice", commands+companion.Daemon, commands+companion.Shim)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, output)
-	}
-	return dir, nil
+	return dir, buildInto(dir)
 })
+
+func buildInto(dir string, flags ...string) error {
+	const commands = "github.com/sluice-net/sluice/cmd/"
+	args := append([]string{"build", "-o", dir}, flags...)
+	args = append(args, commands+"sluice", commands+companion.Daemon, commands+companion.Shim)
+	if output, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, output)
+	}
+	return nil
+}
 
 // Binary is the path of a sluice that was built from this tree, or that
 // SLUICE_BINARY names, with its companions beside it.

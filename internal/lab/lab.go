@@ -31,6 +31,8 @@ type Lab struct {
 	Host, Client *Namespace
 	Root         string // the instance's --root
 	Cgroup       string
+	// Version is the sluice that daemons are started with, "" for the one of this tree.
+	Version string
 
 	daemon *exec.Cmd
 	log    *os.File
@@ -123,7 +125,11 @@ func (l *Lab) StartDaemon(args ...string) {
 func (l *Lab) LaunchDaemon(args ...string) {
 	l.Helper()
 	all := append([]string{"daemon", "--root", l.Root, "--cgroup", l.Cgroup, "--log-level", "debug"}, args...)
-	l.daemon = exec.Command(Binary(l.T), all...)
+	binary := l.Version
+	if binary == "" {
+		binary = Binary(l.T)
+	}
+	l.daemon = exec.Command(binary, all...)
 	l.daemon.Stdout, l.daemon.Stderr = l.log, l.log
 	if err := l.Host.Start(l.daemon); err != nil {
 		l.Fatal(err)
