@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 
 	"github.com/sluice-net/sluice/internal/traffic"
@@ -67,7 +66,7 @@ func newConnector(e *Env, c candidate, ports []publishedPort) (arm, error) {
 		return arm{}, err
 	}
 	last := ports[len(ports)-1]
-	if err := e.serve(s.container.namespace, netip.AddrPortFrom(netip.IPv4Unspecified(), last.container), lastCPU()); err != nil {
+	if err := e.serve(s.container.namespace, everywhere(last.container), lastCPU()); err != nil {
 		return arm{}, err
 	}
 	task := traffic.Task{

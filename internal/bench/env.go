@@ -28,7 +28,7 @@ type Env struct {
 	Ports []int         // how many published ports to compare
 	Wide  bool          // everything, however long it takes
 	// Only has the values that parameters shall have where a scenario can leave
-	// the others out.
+	// the others out; and that "arm" shall have.
 	Only map[string]string
 
 	dir      string // for namespaces, instances and mounts

@@ -50,7 +50,7 @@ type sample struct {
 }
 
 // Scenarios returns all there are.
-func Scenarios() []Scenario { return []Scenario{forwarding, connecting, lifecycle, publishing} }
+func Scenarios() []Scenario { return []Scenario{forwarding, connecting, local, lifecycle, publishing} }
 
 // Select returns the scenarios of a comma-separated list of names, all of them
 // for "".
@@ -114,7 +114,7 @@ func (s *Scenario) runPart(ctx context.Context, e Env, p part, rounds int, progr
 	for round := 1; round <= rounds; round++ {
 		fmt.Fprintf(progress, "%s: round %d of %d\n", s.Name, round, rounds)
 		for _, c := range contests {
-			measured, err := s.turns(ctx, c, round)
+			measured, err := s.turns(ctx, &e, c, round)
 			if err != nil {
 				return nil, err
 			}
@@ -126,11 +126,14 @@ func (s *Scenario) runPart(ctx context.Context, e Env, p part, rounds int, progr
 
 // turns gives each arm of a contest its turn in a round. Each is first once:
 // the first may find a colder CPU.
-func (s *Scenario) turns(ctx context.Context, c contest, round int) (rows []Row, err error) {
+func (s *Scenario) turns(ctx context.Context, e *Env, c contest, round int) (rows []Row, err error) {
 	for i := range c {
 		a := c[(i+round-1)%len(c)]
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if !e.wants(map[string]string{"arm": a.name}) {
+			continue
 		}
 		samples, err := a.measure()
 		if err != nil {

@@ -20,6 +20,11 @@ import (
 // lastCPU is where everything that is timed runs.
 func lastCPU() int { return runtime.NumCPU() - 1 }
 
+// everywhere is a port of all IPv4 addresses.
+func everywhere(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), port)
+}
+
 // serve starts a server in a namespace, which ends with e.
 func (e *Env) serve(namespace string, listen netip.AddrPort, cpu int) error {
 	cmd := exec.Command(e.Self, traffic.ServeArgs(listen, cpu)...)
