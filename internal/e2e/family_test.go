@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -114,6 +115,19 @@ func (f family) vip(l *lab.Lab, alias string) string {
 	}
 	l.Fatalf("the alias %s has no address of %s", alias, f.name)
 	return ""
+}
+
+// runOnSecond is runServer for one that is published on the host's second address,
+// which the host has just got.
+func (f family) runOnSecond(l *lab.Lab, name, program, addr string, flags ...string) {
+	l.Helper()
+	l.Host.Eventually("a port can be published on the second address", func() error {
+		args := append([]string{"run", "-d", "--name=" + name}, flags...)
+		if r := l.Sluice(append(args, "--", selfPath, program, addr)...); r.Code != 0 {
+			return errors.New(r.Stderr)
+		}
+		return nil
+	})
 }
 
 // whole is an address as a prefix that has no other.

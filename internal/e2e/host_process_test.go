@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -16,13 +15,7 @@ func hostProcessLab(t *testing.T, f family) *lab.Lab {
 	l := f.lab(t)
 	l.Host.Address("lo", whole(f.second))
 	f.network(l, "custombridge")
-	l.Host.Eventually("a port can be published on the second address", func() error {
-		r := l.Sluice("run", "-d", "--name=tcp00", "-p", "8080:80", "-p", port(f.loopback, "8081:80"), "-p", port(f.second, "8082:80"), "--", selfPath, "tcp-echo", ":80")
-		if r.Code != 0 {
-			return fmt.Errorf("%s", r.Stderr)
-		}
-		return nil
-	})
+	f.runOnSecond(l, "tcp00", "tcp-echo", ":80", "-p", "8080:80", "-p", port(f.loopback, "8081:80"), "-p", port(f.second, "8082:80"))
 	runServer(l, "udp00", "udp-echo", ":53", "-p", "5353:53/udp", "-p", port(f.loopback, "5354:53/udp"), "-p", port(f.second, "5355:53/udp"))
 	runServer(l, "m0", "member", ":80", "--network=custombridge", "--network-alias=rr")
 	greeting(l.Client, port(f.host, "8080"))

@@ -332,25 +332,6 @@ func TestRow13AliasIPv6(t *testing.T) {
 	expectInvariants(l)
 }
 
-// TestHostAddressesFollowIPv6 covers an address that the host gains and loses.
-func TestHostAddressesFollowIPv6(t *testing.T) {
-	t.Parallel()
-	l := newDualLab(t)
-	runServer(l, "net00", "tcp-echo", ":80", "--net=dual", "-p", "8080:80")
-	greeting(l.Client, port(lab.HostAddr6, "8080"))
-	const second = "2001:db8:2::11"
-	l.Host.Address("eth0", second+"/64")
-	greeting(l.Client, port(second, "8080"))
-	if r := l.Sluice("run", "-d", "--name=net01", "--net=dual", "-p", "["+second+"]:8081:80", "--", selfPath, "tcp-echo", ":80"); r.Code != 0 {
-		t.Fatalf("publish on the address gained: %s", r.Stderr)
-	}
-	greeting(l.Client, port(second, "8081"))
-	expectUnreached(t, l.Client, port(lab.HostAddr6, "8081"))
-	l.Host.Output("ip", "addr", "del", second+"/64", "dev", "eth0")
-	expectInvariants(l)
-	expectUnreached(t, l.Client, port(second, "8080"))
-}
-
 // TestRow05DefaultNetworkWithIPv6 covers a daemon that gives it IPv6, and one that
 // takes it away again, while a container runs and while none does.
 func TestRow05DefaultNetworkWithIPv6(t *testing.T) {

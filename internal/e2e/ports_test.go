@@ -118,69 +118,82 @@ func TestPortRange(t *testing.T) {
 
 // TestPortOfOneAddress covers a host address before the port.
 func TestPortOfOneAddress(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.Host.Address("eth0", "192.0.2.11/24")
-	runServer(l, "first", "tcp-echo", ":80", "-p", lab.HostAddr+":8080:80")
-	runServer(l, "second", "tcp-echo", ":80", "-p", "192.0.2.11:8080:80")
-	runServer(l, "local", "tcp-echo", ":80", "-p", "127.0.0.1:8081:80")
-	greeting(l.Client, lab.HostAddr+":8080")
-	greeting(l.Client, "192.0.2.11:8080")
-	greeting(l.Host, "127.0.0.1:8081")
-	expectUnreached(t, l.Client, lab.HostAddr+":8081")
-	expectUnreached(t, l.Host, "127.0.0.1:8080")
-	for _, name := range []string{"first", "second"} {
-		if got := natRule(l, "publish", name).Packets; got != 1 {
-			t.Errorf("%s got %d flows, want 1", name, got)
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		l.Host.Address("eth0", f.second+f.prefix)
+		runServer(l, "first", "tcp-echo", ":80", "-p", port(f.host, "8080:80"))
+		f.runOnSecond(l, "second", "tcp-echo", ":80", "-p", port(f.second, "8080:80"))
+		runServer(l, "local", "tcp-echo", ":80", "-p", port(f.loopback, "8081:80"))
+		greeting(l.Client, port(f.host, "8080"))
+		greeting(l.Client, port(f.second, "8080"))
+		greeting(l.Host, port(f.loopback, "8081"))
+		expectUnreached(t, l.Client, port(f.host, "8081"))
+		expectUnreached(t, l.Host, port(f.loopback, "8080"))
+		for _, name := range []string{"first", "second"} {
+			if got := natRule(l, "publish", name).Packets; got != 1 {
+				t.Errorf("%s got %d flows, want 1", name, got)
+			}
 		}
-	}
+	})
 }
 
-// TestIsolation covers what may not be reached.
+// TestIsolation covers what may not be reached: not from outside, by a route to the
+// network or to its gateway, and not from another network.
 func TestIsolation(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
-	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
-	runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge")
-	greeting(l.Client, lab.HostAddr+":8080")
-	greeting(l.Host, "172.20.0.2:80") // the host reaches its containers
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		f.network(l, "custombridge")
+		runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+		runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge")
+		greeting(l.Client, port(f.host, "8080"))
+		greeting(l.Host, port(f.inOther, "80")) // the host reaches its containers
 
-	l.Client.Route("172.16.0.0/12", lab.HostAddr)
-	for _, addr := range []string{"172.17.0.2:80", "172.17.0.2:8080", "172.20.0.2:80", "172.17.0.1:8080", "172.20.0.1:80"} {
-		expectUnreached(t, l.Client, addr)
-	}
-	for _, addr := range []string{"172.20.0.2:80", "172.20.0.1:8080"} {
-		if r := l.Sluice("exec", "net00", selfPath, "tcp-ask", addr); r.Code == 0 {
-			t.Errorf("net00 reached %s", addr)
+		l.Client.Route(f.inside, f.host)
+		for _, addr := range []string{
+			port(f.first, "80"), port(f.first, "8080"), port(f.inOther, "80"), port(f.gateway, "8080"), port(f.other, "80"),
+		} {
+			expectUnreached(t, l.Client, addr)
 		}
-	}
-	drops := systemInfo(l).Drops
-	if drops["unpublished"] == 0 || drops["isolation"] == 0 {
-		t.Errorf("drops: %v", drops)
-	}
-	if got := hostPart(t, l.OK("exec", "net01", selfPath, "tcp-ask", lab.HostAddr+":8080")); got != "172.20.0.2" {
-		t.Errorf("by the published port, the server saw %s", got)
-	}
+		for _, addr := range []string{port(f.inOther, "80"), port(f.other, "8080")} {
+			if r := l.Sluice("exec", "net00", selfPath, "tcp-ask", addr); r.Code == 0 {
+				t.Errorf("net00 reached %s", addr)
+			}
+		}
+		drops := systemInfo(l).Drops
+		if drops["unpublished"] == 0 || drops["isolation"] == 0 {
+			t.Errorf("drops: %v", drops)
+		}
+		if got := hostPart(t, l.OK("exec", "net01", selfPath, "tcp-ask", port(f.host, "8080"))); got != f.inOther {
+			t.Errorf("by the published port, the server saw %s", got)
+		}
+	})
 }
 
-// TestHostAddressesFollow covers an address and a device that the host gains.
+// TestHostAddressesFollow covers an address and a device that the host gains and
+// loses.
 func TestHostAddressesFollow(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
-	greeting(l.Client, lab.HostAddr+":8080")
-	l.Host.Address("eth0", "192.0.2.11/24")
-	greeting(l.Client, "192.0.2.11:8080")
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+		greeting(l.Client, port(f.host, "8080"))
+		l.Host.Address("eth0", f.second+f.prefix)
+		greeting(l.Client, port(f.second, "8080"))
+		f.runOnSecond(l, "net01", "tcp-echo", ":80", "-p", port(f.second, "8081:80"))
+		greeting(l.Client, port(f.second, "8081"))
+		expectUnreached(t, l.Client, port(f.host, "8081"))
+		l.Host.Output("ip", "addr", "del", f.second+f.prefix, "dev", "eth0")
+		expectInvariants(l)
+		expectUnreached(t, l.Client, port(f.second, "8080"))
 
-	lab.Veth(l.Host, "eth1", l.Client, "eth1")
-	l.Host.Address("eth1", "203.0.113.1/24")
-	l.Client.Address("eth1", "203.0.113.2/24")
-	if got := hostPart(t, greeting(l.Client, "203.0.113.1:8080")); got != "203.0.113.2" {
-		t.Errorf("by the new uplink the server saw %s", got)
-	}
-	l.Host.Output("ip", "link", "del", "eth1")
-	greeting(l.Client, lab.HostAddr+":8080")
+		lab.Veth(l.Host, "eth1", l.Client, "eth1")
+		l.Host.Address("eth1", f.vpn+f.prefix)
+		l.Client.Address("eth1", f.vpnPeer+f.prefix)
+		if got := hostPart(t, greeting(l.Client, port(f.vpn, "8080"))); got != f.vpnPeer {
+			t.Errorf("by the new uplink the server saw %s", got)
+		}
+		l.Host.Output("ip", "link", "del", "eth1")
+		greeting(l.Client, port(f.host, "8080"))
+	})
 }
 
 // TestOldKernelsWay does rows 2 to 4 with programs attached by clsact.
