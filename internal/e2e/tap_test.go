@@ -191,13 +191,17 @@ func macOf(n *lab.Namespace, device string) (mac net.HardwareAddr) {
 // mustMAC reads a hardware address that a test writes down.
 func mustMAC(s string) net.HardwareAddr { return must(net.ParseMAC(s)) }
 
-// queued returns how many IPv4 packets from src to dst have come in and not been
+// queued returns how many IP packets from src to dst have come in and not been
 // looked at yet.
 func (p *tap) queued(src, dst string) (n int) {
 	p.t.Helper()
-	want := slices.Concat(net.ParseIP(src).To4(), net.ParseIP(dst).To4())
+	from := netip.MustParseAddr(src)
+	want, at := slices.Concat(from.AsSlice(), netip.MustParseAddr(dst).AsSlice()), 26
+	if from.Is6() {
+		at = 22
+	}
 	for frame := p.receive(50 * time.Millisecond); frame != nil; frame = p.receive(50 * time.Millisecond) {
-		if len(frame) >= 34 && bytes.Equal(frame[26:34], want) {
+		if len(frame) >= at+len(want) && bytes.Equal(frame[at:at+len(want)], want) {
 			n++
 		}
 	}
