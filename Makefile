@@ -61,21 +61,23 @@ bench: root build bench-tools ## sluice beside iptables, nftables and a bare red
 bench-programs: root go ## what each way through the programs costs (root)
 	go test -run '^$$' -bench . ./internal/datapath
 
-SOAK ?= integrity,kills,floods,restarts
+SOAK ?= integrity,kills,cycles,floods,restarts,uplinks
 SOAK_KILLS ?= 100
 SOAK_SEED ?= 0
 SOAK_STREAM ?= 1000000000
 SOAK_DATAGRAMS ?= 100000000
+SOAK_CYCLES ?= 1000
 SOAK_CONNECTIONS ?= 1000
 SOAK_FLOOD ?= 1000000
 SOAK_RESTARTS ?= 40
+SOAK_FLAPS ?= 20
 
 .PHONY: soak
 soak: root go test-tools ## what needs much traffic or many repetitions to go wrong (root)
 	go test -timeout 2h -v -parallel 1 -run '^TestSoak$$' ./internal/e2e -soak=$(SOAK) -soak.seed=$(SOAK_SEED) \
 		-soak.kills=$(SOAK_KILLS) -soak.stream=$(SOAK_STREAM) -soak.datagrams=$(SOAK_DATAGRAMS) \
-		-soak.connections=$(SOAK_CONNECTIONS) -soak.flood=$(SOAK_FLOOD) \
-		-soak.restarts=$(SOAK_RESTARTS)
+		-soak.cycles=$(SOAK_CYCLES) -soak.connections=$(SOAK_CONNECTIONS) -soak.flood=$(SOAK_FLOOD) \
+		-soak.restarts=$(SOAK_RESTARTS) -soak.flaps=$(SOAK_FLAPS)
 
 FUZZTIME ?= 60s
 .PHONY: fuzz

@@ -13,8 +13,10 @@ import (
 var soaks = map[string]func(t *testing.T, seed uint64){
 	"kills":     soakKills,
 	"integrity": soakIntegrity,
+	"cycles":    soakCycles,
 	"floods":    soakFloods,
 	"restarts":  soakRestarts,
+	"uplinks":   soakUplinks,
 }
 
 // Which ones, and in which order of random things: `make soak` does much more of
