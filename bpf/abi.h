@@ -63,6 +63,7 @@ enum {
 
 /* Verdicts of tc programs; TCX_NEXT has the same value as TC_ACT_UNSPEC. */
 #define TCX_NEXT (-1)
+#define TC_ACT_OK 0
 #define TC_ACT_SHOT 2
 
 #define PACKET_HOST 0

@@ -166,6 +166,7 @@ struct flow6 {
 
 #define ENDPOINT_READY 0x01      /* programs attached: packets may be delivered */
 #define ENDPOINT_TRANSLATED 0x02 /* published: its packets inside the network have flows too */
+#define ENDPOINT_FINAL 0x04      /* its device may have the program twice: what passes the first passes */
 
 struct endpoint {
 	__u32 generation;

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -50,6 +51,27 @@ func chooseMode(wish AttachMode) (AttachMode, error) {
 // AttachContainer attaches the container program to the host side of a veth.
 func (l *Loader) AttachContainer(device string, ifindex int) error {
 	return l.attach(datapath.HookContainer, l.Program(datapath.HookContainer), device, ifindex, ingress)
+}
+
+// FilterContainer attaches the container program by a filter of tc, in either
+// mode, which takes the kernel no grace period, and each packet more; see
+// AttachContainer for a link in its place. Meanwhile the datapath must know the
+// endpoint as final.
+func (l *Loader) FilterContainer(device string, ifindex int) error {
+	if err := attachClsact(l.pins.qdisc(device), l.Program(datapath.HookContainer), ifindex, ingress); err != nil {
+		return fmt.Errorf("attach the %s program to %s: %w", datapath.HookContainer, device, err)
+	}
+	return nil
+}
+
+// ContainerFiltered reports whether the container program is a filter on the
+// device.
+func (*Loader) ContainerFiltered(ifindex int) (bool, error) {
+	found, err := tcFilters(ifindex, ingress)
+	if err != nil {
+		return false, fmt.Errorf("look for filters: %w", err)
+	}
+	return slices.ContainsFunc(found, func(m met) bool { return m.ours }), nil
 }
 
 // DetachContainer takes it away; a device that is gone is no error.

@@ -47,7 +47,7 @@ func clsactFilter(ifindex int, dir direction) *netlink.BpfFilter {
 func attachClsact(mark string, program *ebpf.Program, ifindex int, dir direction) error {
 	err := netlink.QdiscAdd(clsactQdisc(ifindex))
 	if err == nil {
-		err = os.MkdirAll(mark, 0o700)
+		err = os.Mkdir(mark, 0o700)
 	}
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add the clsact qdisc: %w", err)

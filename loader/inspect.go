@@ -70,22 +70,23 @@ func (l *Loader) Inspect(hook datapath.Hook, device string, ifindex int) (Attach
 	if hook == datapath.HookBridge {
 		dir = egress
 	}
-	var all []met
-	for _, look := range []func(datapath.Hook, string, int, direction) ([]met, error){l.tcxPrograms, l.tcFilters} {
-		found, err := look(hook, device, ifindex, dir)
-		if err != nil {
-			return Attachment{}, fmt.Errorf("look at the programs of %s: %w", device, err)
-		}
-		all = append(all, found...)
+	programs, err := l.tcxPrograms(hook, device, ifindex, dir)
+	if err != nil {
+		return Attachment{}, fmt.Errorf("look at the programs of %s: %w", device, err)
+	}
+	filters, err := tcFilters(ifindex, dir)
+	if err != nil {
+		return Attachment{}, fmt.Errorf("look at the filters of %s: %w", device, err)
 	}
 	var a Attachment
-	for _, m := range all {
-		if m.ours && !a.Attached {
+	for _, m := range append(programs, filters...) {
+		switch {
+		case !m.ours:
+			a.Behind = append(a.Behind, m.name)
+		case !a.Attached:
 			a.Attached = true
 			a.Before, a.Behind = a.Behind, nil
-			continue
 		}
-		a.Behind = append(a.Behind, m.name)
 	}
 	return a, nil
 }
@@ -140,7 +141,7 @@ func programName(id ebpf.ProgramID) string {
 	return name
 }
 
-func (l *Loader) tcFilters(_ datapath.Hook, _ string, ifindex int, dir direction) (all []met, err error) {
+func tcFilters(ifindex int, dir direction) (all []met, err error) {
 	parent := uint32(netlink.HANDLE_MIN_INGRESS)
 	if dir == egress {
 		parent = netlink.HANDLE_MIN_EGRESS
@@ -163,7 +164,7 @@ func (l *Loader) tcFilters(_ datapath.Hook, _ string, ifindex int, dir direction
 		if b, ok := f.(*netlink.BpfFilter); ok && b.Name != "" {
 			name = fmt.Sprintf("%s (tc filter, pref %d)", b.Name, attrs.Priority)
 		}
-		all = append(all, met{name, ours && l.mode == AttachClsact})
+		all = append(all, met{name, ours})
 	}
 	return all, nil
 }

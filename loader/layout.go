@@ -22,6 +22,7 @@ func (p pins) unfinished() pins { return pins{p.root, p.version + "+"} }
 func (p pins) layout() string { return filepath.Join(p.root, p.version) }
 func (p pins) maps() string   { return filepath.Join(p.layout(), "maps") }
 func (p pins) links() string  { return filepath.Join(p.layout(), "links") }
+func (p pins) qdiscs() string { return filepath.Join(p.layout(), "qdiscs") }
 
 func (p pins) qdiscs() string { return filepath.Join(p.layout(), "qdiscs") }
 

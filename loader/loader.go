@@ -50,11 +50,10 @@ func Open(root string, config Config) (*Loader, error) {
 		return nil, err
 	}
 	l.mode = mode
-	if err := os.MkdirAll(l.pins.maps(), 0o700); err != nil {
-		return nil, fmt.Errorf("make the pins' directory: %w", err)
-	}
-	if err := os.MkdirAll(l.pins.links(), 0o700); err != nil {
-		return nil, fmt.Errorf("make the pins' directory: %w", err)
+	for _, dir := range []string{l.pins.maps(), l.pins.links(), l.pins.qdiscs()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the pins' directory: %w", err)
+		}
 	}
 	if err := l.openMaps(); err != nil {
 		l.Close()

@@ -39,6 +39,9 @@ func (m *Maps) SetEndpoint(index uint32, e Endpoint) error {
 	if e.Ready {
 		value.Flags |= datapath.EndpointReady
 	}
+	if e.Final {
+		value.Flags |= datapath.EndpointFinal
+	}
 	if err := m.put("endpoints", index, value); err != nil {
 		return err
 	}

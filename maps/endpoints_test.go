@@ -39,16 +39,17 @@ func TestEndpointFlags(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
 	for _, test := range []struct {
-		ready, translated bool
-		want              uint8
+		ready, translated, final bool
+		want                     uint8
 	}{
-		{false, false, 0},
-		{true, false, datapath.EndpointReady},
-		{false, true, datapath.EndpointTranslated},
-		{true, true, datapath.EndpointReady | datapath.EndpointTranslated},
+		{false, false, false, 0},
+		{true, false, false, datapath.EndpointReady},
+		{false, true, false, datapath.EndpointTranslated},
+		{false, false, true, datapath.EndpointFinal},
+		{true, true, false, datapath.EndpointReady | datapath.EndpointTranslated},
 	} {
 		e := someEndpoint()
-		e.Ready, e.Translated = test.ready, test.translated
+		e.Ready, e.Translated, e.Final = test.ready, test.translated, test.final
 		must(t, k.SetEndpoint(5, e))
 		equal(t, "flags", get[datapath.Endpoint](k, "endpoints", uint32(5)).Flags, test.want)
 	}

@@ -34,6 +34,10 @@ type Endpoint struct {
 	// Ready is set once the programs are attached. Until then the datapath
 	// delivers nothing to the endpoint.
 	Ready bool
+	// Final is set while the veth may have the container program both as a link
+	// and as a filter: the first to see a packet ends the hook, or the other
+	// would take a reply that is turned back already for a forgery.
+	Final bool
 }
 
 // RuleKind tells rules apart.

@@ -156,6 +156,7 @@ static __always_inline int from_container(struct __sk_buff *skb, packet_t *p, co
 
 	if (!s)
 		return drop(p, REASON_UNKNOWN_DEVICE);
+	p->final = s->endpoint->flags & ENDPOINT_FINAL;
 	eth = bytes(skb, 0, sizeof(*eth));
 	if (!eth)
 		return drop(p, REASON_MALFORMED);

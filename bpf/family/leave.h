@@ -78,7 +78,7 @@ static __always_inline int leave(struct __sk_buff *skb, packet_t *p, enum hook h
 	count(&packet_counts, hook * VERDICTS + verdict);
 	switch (verdict) {
 	case VERDICT_PASS:
-		return TCX_NEXT;
+		return p->final ? TC_ACT_OK : TCX_NEXT;
 	case VERDICT_REDIRECT:
 		return p->redirect;
 	}

@@ -7,6 +7,7 @@ packet_t {
 	addr_t self;    /* the address that speaks to the sender for the host */
 	__u32 sender;   /* the sender's endpoint, 0 outside */
 	__u16 mtu;      /* the next hop's, when the packet does not fit */
+	bool final;     /* no program behind this one sees it: see ENDPOINT_FINAL */
 
 	__u32 transport; /* offset of the transport header */
 	__u32 length;    /* from the network header on */

@@ -34,6 +34,14 @@ func (d *datapath) AttachContainer(device string, ifindex int) error {
 	return d.loader.AttachContainer(device, ifindex)
 }
 
+func (d *datapath) FilterContainer(device string, ifindex int) error {
+	return d.loader.FilterContainer(device, ifindex)
+}
+
+func (d *datapath) ContainerFiltered(ifindex int) (bool, error) {
+	return d.loader.ContainerFiltered(ifindex)
+}
+
 func (d *datapath) DetachContainer(device string) error { return d.loader.DetachContainer(device) }
 
 func (d *datapath) AttachBridge(device string, ifindex int) error {

@@ -227,11 +227,22 @@ func (f *fixture) hostAddrs(more ...netip.Addr) {
 }
 
 func (f *fixture) set(e endpoint, ready, translated bool) {
+	known := e.known()
+	known.Ready, known.Translated = ready, translated
+	must(f.t, f.maps.SetEndpoint(e.index, known))
+}
+
+// final makes an endpoint that nobody reaches by translation final.
+func (f *fixture) final(e endpoint) {
+	known := e.known()
+	known.Ready, known.Final = true, true
+	must(f.t, f.maps.SetEndpoint(e.index, known))
+}
+
+// known is what the datapath is told of an endpoint, but for its state.
+func (e endpoint) known() maps.Endpoint {
 	addrs := map[bool]netip.Addr{e.addr.Is6(): e.addr, e.addr.Is4(): e.other}
-	must(f.t, f.maps.SetEndpoint(e.index, maps.Endpoint{
-		Network: e.network, Addr: addrs[false], Addr6: addrs[true], MAC: e.mac, Ifindex: uint32(e.ifindex),
-		Ready: ready, Translated: translated,
-	}))
+	return maps.Endpoint{Network: e.network, Addr: addrs[false], Addr6: addrs[true], MAC: e.mac, Ifindex: uint32(e.ifindex)}
 }
 
 func (f *fixture) publish(index uint32, protocol uint8, addr netip.Addr) {

@@ -61,6 +61,12 @@ func TestContainerPasses(t *testing.T) {
 			verdict, out := f.fromContainer(f.b, sent)
 			f.expect(name, verdict, out, next, sent)
 		}
+		// While the program is there twice, the other does not see them.
+		f.final(f.b)
+		for name, sent := range passes {
+			verdict, out := f.fromContainer(f.b, sent)
+			f.expect(name+", final", verdict, out, pass, sent)
+		}
 		f.expectNoFlows()
 	})
 }

@@ -17,6 +17,7 @@ import (
 // What tc programs return.
 const (
 	next     = ^uint32(0) // TCX_NEXT
+	pass     = 0          // TC_ACT_OK
 	redirect = 7          // TC_ACT_REDIRECT
 	shot     = 2          // TC_ACT_SHOT
 )
@@ -159,7 +160,7 @@ type count struct {
 
 func verdictOf(code uint32) datapath.Verdict {
 	switch code {
-	case next:
+	case next, pass:
 		return datapath.VerdictPass
 	case redirect:
 		return datapath.VerdictRedirect

@@ -35,6 +35,7 @@ type (
 const (
 	EndpointReady      = 0x01
 	EndpointTranslated = 0x02
+	EndpointFinal      = 0x04
 
 	ZoneOutside = 0
 	ZoneHost    = 0xffff

@@ -18,6 +18,7 @@ var programs = map[string]func(args []string) error{
 	"udp-ask-from":   udpAskFrom,
 	"udp-ask-all":    udpAskAll,
 	"udp-send":       udpSend,
+	"udp-ask-often":  udpAskOften,
 	"tcp-ask":        tcpAsk,
 	"tcp-ask-loop":   tcpAskLoop,
 	"tcp-peer":       tcpPeer,

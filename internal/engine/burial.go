@@ -75,6 +75,7 @@ func (e *Engine) buryBridge(n Network) error {
 func (e *Engine) Settle() {
 	e.verb.Lock()
 	defer e.verb.Unlock()
+	e.linkAll()
 	e.graveyard.settle()
 }
 
@@ -82,6 +83,8 @@ func (e *Engine) Settle() {
 func (e *Engine) Close() {
 	e.verb.Lock()
 	defer e.verb.Unlock()
+	e.linking.timer.Stop()
+	e.linkAll()
 	e.announcing.Wait()
 	e.graveyard.close()
 }

@@ -47,7 +47,12 @@ type Datapath interface {
 	SetHostAddrs(addrs []maps.HostAddr) error
 	SetUplinks(uplinks []Uplink) error
 
+	// AttachContainer attaches by the way that is the cheapest for packets,
+	// FilterContainer by the one that is the quickest to take, which the former
+	// replaces. While a device may have both its endpoint is final.
 	AttachContainer(device string, ifindex int) error
+	FilterContainer(device string, ifindex int) error
+	ContainerFiltered(ifindex int) (bool, error)
 	DetachContainer(device string) error
 	AttachBridge(device string, ifindex int) error
 	DetachBridge(device string) error

@@ -37,6 +37,7 @@ func (e *Engine) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 	if err := e.endpointPlan(n, &ep).apply(ctx, e.log); err != nil {
 		return Endpoint{}, err
 	}
+	e.linkLater()
 	e.announce(n, ep)
 	e.log.Info("endpoint created", "id", ep.ID, "owner", ep.Owner, "network", n.Name, "addresses", ep.Addresses())
 	return ep, nil

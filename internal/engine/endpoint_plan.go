@@ -21,7 +21,7 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 		name: "network",
 		do:   func() error { return e.ensureAttached(n) },
 	})
-	p = append(p, e.endpointKernelPlan(n, ep, &ifindex, false)...)
+	p = append(p, e.endpointKernelPlan(n, ep, &ifindex, e.filter, false)...)
 	p = append(p, step{
 		name: "sockets",
 		do:   func() error { return e.refuseTakenBySockets(ep.Ports) },
@@ -37,9 +37,10 @@ func (e *Engine) endpointPlan(n Network, ep *Endpoint) plan {
 }
 
 // endpointKernelPlan is the part of endpointPlan that the kernel sees. Taken on
-// an endpoint that exists, it repairs what differs; deliver says whether
-// packets may reach the endpoint meanwhile.
-func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliver bool) plan {
+// an endpoint that exists, it repairs what differs. How the endpoint's program is
+// attached is given; deliver says whether packets may reach the endpoint
+// meanwhile.
+func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, attach func(Endpoint, int) error, deliver bool) plan {
 	p := plan{{
 		name: "veth",
 		do: func() (err error) {
@@ -53,8 +54,8 @@ func (e *Engine) endpointKernelPlan(n Network, ep *Endpoint, ifindex *int, deliv
 		undo: func() error { return e.datapath.ClearEndpoint(ep.Index) },
 	}, {
 		name: "programs",
-		do:   func() error { return e.datapath.AttachContainer(ep.HostDevice, *ifindex) },
-		undo: func() error { return detachAdopted(ep.Owned, ep.HostDevice, e.datapath.DetachContainer) },
+		do:   func() error { return attach(*ep, *ifindex) },
+		undo: func() error { return e.detachContainer(*ep) },
 	}}
 	if len(ep.Ports) > 0 {
 		p = append(p, e.publishStep(ep.Index, ep.Ports))
@@ -118,5 +119,6 @@ func (e *Engine) writeEndpoint(n Network, ep Endpoint, ifindex int, deliver bool
 		Ifindex:    uint32(ifindex),
 		Translated: len(ep.Ports) > 0 || len(vipNames(n, ep)) > 0,
 		Ready:      deliver,
+		Final:      e.filtered[ep.ID],
 	})
 }

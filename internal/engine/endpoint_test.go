@@ -24,7 +24,7 @@ func TestCreateAndDeleteEndpoint(t *testing.T) {
 	}
 	want := []string{
 		"SetEndpoint 1 ready=false translated=true",
-		"attach container " + ep.HostDevice,
+		"attach filter " + ep.HostDevice,
 		"SetRules [2 3]",
 		"SetEndpoint 1 ready=true translated=true",
 	}

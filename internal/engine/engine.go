@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/sluice-net/sluice/internal/hostnet"
 	"github.com/sluice-net/sluice/internal/netdev"
@@ -61,6 +62,9 @@ type Engine struct {
 	lastPort uint16         // that was chosen for a request that left it open
 	// unattached are the IDs of networks whose bridge has no program yet.
 	unattached map[string]bool
+	// filtered are the IDs of endpoints whose program is a filter of tc for now.
+	filtered map[string]bool
+	linking  linking
 }
 
 // New returns an engine with the intent that the store holds. The kernel is as
@@ -79,7 +83,9 @@ func New(o Options) (*Engine, error) {
 		registry: registry,
 
 		unattached: map[string]bool{},
+		filtered:   map[string]bool{},
 	}
+	e.linking.timer = time.AfterFunc(time.Hour, e.linkFiltered)
 	e.graveyard = newGraveyard(e)
 	return e, nil
 }

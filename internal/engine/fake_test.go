@@ -195,10 +195,36 @@ func (f *fakeDatapath) SetUplinks(uplinks []Uplink) error {
 }
 
 func (f *fakeDatapath) AttachContainer(device string, ifindex int) error {
-	return f.attach("container "+device, ifindex)
+	if err := f.attach("container "+device, ifindex); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.attached, "filter "+device)
+	return nil
 }
 
-func (f *fakeDatapath) DetachContainer(device string) error { return f.detach("container " + device) }
+func (f *fakeDatapath) FilterContainer(device string, ifindex int) error {
+	return f.attach("filter "+device, ifindex)
+}
+
+func (f *fakeDatapath) ContainerFiltered(ifindex int) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for what, at := range f.attached {
+		if at == ifindex && strings.HasPrefix(what, "filter ") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (f *fakeDatapath) DetachContainer(device string) error {
+	f.mu.Lock()
+	delete(f.attached, "filter "+device)
+	f.mu.Unlock()
+	return f.detach("container " + device)
+}
 
 func (f *fakeDatapath) AttachBridge(device string, ifindex int) error {
 	return f.attach("bridge "+device, ifindex)

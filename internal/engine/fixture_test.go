@@ -72,6 +72,7 @@ func (f *fixture) restart() {
 	})
 	must(f.t, err)
 	f.t.Cleanup(f.Engine.Close)
+	f.linking.held = true // until it settles
 	f.HostChanged(hostState)
 }
 

@@ -79,7 +79,10 @@ func (e *Engine) adoptEndpoint(ctx context.Context, ep Endpoint) error {
 	if err != nil {
 		return err
 	}
-	p := e.endpointKernelPlan(n, &ep, &ifindex, ifindex != 0)
+	if err := e.findFilter(ep, ifindex); err != nil {
+		return err
+	}
+	p := e.endpointKernelPlan(n, &ep, &ifindex, e.attachContainer, ifindex != 0)
 	p = append(p, step{
 		name: "deliver",
 		do:   func() error { return e.writeEndpoint(n, ep, ifindex, true) },
