@@ -24,8 +24,6 @@ func (p pins) maps() string   { return filepath.Join(p.layout(), "maps") }
 func (p pins) links() string  { return filepath.Join(p.layout(), "links") }
 func (p pins) qdiscs() string { return filepath.Join(p.layout(), "qdiscs") }
 
-func (p pins) qdiscs() string { return filepath.Join(p.layout(), "qdiscs") }
-
 func (p pins) mapPin(name string) string { return filepath.Join(p.maps(), name) }
 
 // link is the pin of the program of a hook on a device, or on the attach point
