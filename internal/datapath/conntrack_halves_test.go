@@ -115,8 +115,8 @@ func TestTableOverflows(t *testing.T) {
 		context := skb{Ifindex: uint32(f.a.ifindex)}
 		for i := range uint16(3000) { // two halves each, in a table of 4096
 			sent := f.a.udp(10000+i, f.remote.at(53))
-			if verdict, _ := f.run(datapath.HookContainer, context, sent.bytes()); verdict != redirect {
-				t.Fatalf("flow %d: verdict %d, drops %v", i, int32(verdict), f.drops())
+			if got := f.execute(0, datapath.HookContainer, context, sent.bytes()); got.code != redirect {
+				t.Fatalf("flow %d: verdict %d, drops %v", i, int32(got.code), f.drops())
 			}
 		}
 		flows := f.halves()

@@ -121,8 +121,8 @@ func TestFloodLeavesProvedFlows(t *testing.T) {
 		context := skb{Ifindex: uint32(f.a.ifindex)}
 		for i := range uint16(6000) { // two halves each, in a nursery of 4096
 			sent := f.a.udp(10000+i, f.remote.at(53))
-			if verdict, _ := f.run(datapath.HookContainer, context, sent.bytes()); verdict != redirect {
-				t.Fatalf("flow %d: verdict %d, drops %v", i, int32(verdict), f.drops())
+			if got := f.execute(0, datapath.HookContainer, context, sent.bytes()); got.code != redirect {
+				t.Fatalf("flow %d: verdict %d, drops %v", i, int32(got.code), f.drops())
 			}
 		}
 		c.expectAlive("after the flood")
