@@ -13,7 +13,7 @@ const bulkTimeout = 20 * time.Second
 
 // serveTCP hands every connection to ADDR:PORT to fn.
 func serveTCP(addr string, fn func(net.Conn)) error {
-	listener, err := net.Listen("tcp4", addr)
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func serveTCP(addr string, fn func(net.Conn)) error {
 }
 
 func dialBulk(addr string) (*net.TCPConn, error) {
-	conn, err := net.DialTimeout("tcp4", addr, askTimeout)
+	conn, err := net.DialTimeout("tcp", addr, askTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -10,26 +10,28 @@ import (
 // TestLargeDatagrams covers UDP datagrams that the sender's stack cuts into
 // fragments, each way through masquerade, a published port and an alias.
 func TestLargeDatagrams(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.OK("network", "create", "custombridge")
-	runServer(l, "net00", "udp-echo", ":53", "--net=custombridge", "--net-alias=rr", "-p", "5353:53/udp")
-	l.OK("run", "-d", "--name=net01", "--net=custombridge")
-	l.Client.Background(selfPath, "udp-echo", ":7000")
-	large := strings.Repeat("0123456789", 900)
-	expect := func(what, answer string) {
-		t.Helper()
-		if _, message, _ := strings.Cut(answer, " "); message != large {
-			t.Errorf("%s: %d bytes of %d came back", what, len(message), len(large))
+	eachFamily(t, func(t *testing.T, f family) {
+		l := lab.New(t)
+		f.network(l, "custombridge")
+		runServer(l, "net00", "udp-echo", ":53", "--net=custombridge", "--net-alias=rr", "-p", "5353:53/udp")
+		l.OK("run", "-d", "--name=net01", "--net=custombridge")
+		l.Client.Background(selfPath, "udp-echo", ":7000")
+		large := strings.Repeat("0123456789", 900)
+		expect := func(what, answer string) {
+			t.Helper()
+			if _, message, _ := strings.Cut(answer, " "); message != large {
+				t.Errorf("%s: %d bytes of %d came back", what, len(message), len(large))
+			}
 		}
-	}
-	expect("masqueraded", persistInside(l, "net00", "udp-ask", lab.ClientAddr+":7000", large))
-	expect("published", datagram(l.Client, lab.HostAddr+":5353", large))
-	expect("published, from another container", persistInside(l, "net01", "udp-ask", lab.HostAddr+":5353", large))
-	expect("by an alias", persistInside(l, "net01", "udp-ask", vip(l, "rr")+":53", large))
-	expect("by an alias, from the host", datagram(l.Host, vip(l, "rr")+":53", large))
-	out := l.OK("exec", "net01", "busybox", "ping", "-c", "1", "-s", "4000", "-W", "5", lab.FarAddr)
-	if !strings.Contains(out, "1 packets received") {
-		t.Errorf("a large ping: %s", out)
-	}
+		service := port(f.vip(l, "rr"), "53")
+		expect("masqueraded", persistInside(l, "net00", "udp-ask", port(f.client, "7000"), large))
+		expect("published", datagram(l.Client, port(f.host, "5353"), large))
+		expect("published, from another container", persistInside(l, "net01", "udp-ask", port(f.host, "5353"), large))
+		expect("by an alias", persistInside(l, "net01", "udp-ask", service, large))
+		expect("by an alias, from the host", datagram(l.Host, service, large))
+		out := l.OK("exec", "net01", "busybox", "ping", "-c", "1", "-s", "4000", "-W", "5", f.far)
+		if !strings.Contains(out, "1 packets received") {
+			t.Errorf("a large ping: %s", out)
+		}
+	})
 }
