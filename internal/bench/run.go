@@ -50,7 +50,9 @@ type sample struct {
 }
 
 // Scenarios returns all there are.
-func Scenarios() []Scenario { return []Scenario{forwarding, connecting, local, lifecycle, publishing} }
+func Scenarios() []Scenario {
+	return []Scenario{forwarding, connecting, local, latency, bulk, lifecycle, publishing}
+}
 
 // Select returns the scenarios of a comma-separated list of names, all of them
 // for "".

@@ -67,7 +67,11 @@ func (i *instance) runSandbox(name string, flags ...string) (sandbox, error) {
 	if err != nil {
 		return sandbox{}, err
 	}
-	return sandboxAt("/proc/" + pid + "/ns/net")
+	namespace := "/proc/" + pid + "/ns/net"
+	if err := setCongestionControl(namespace); err != nil {
+		return sandbox{}, err
+	}
+	return sandboxAt(namespace)
 }
 
 // vips returns the addresses of the only alias.

@@ -73,11 +73,16 @@ func TestTable(t *testing.T) {
 	rows = append(rows, rowsOf(armNftables, math.NaN())...)
 	rows = append(rows,
 		Row{Scenario: "s", Arm: armSluice, Round: 1, Value: 7, Unit: "ns"},
-		Row{Scenario: "t", Arm: armSluice, Round: 1, Value: 15, Unit: "ms"})
+		Row{Scenario: "t", Arm: armSluice, Round: 1, Value: 15, Unit: "ms"},
+		Row{Scenario: "u", Arm: ArmFloor, Round: 1, Value: 30, Unit: "Gbit/s"},
+		Row{Scenario: "u", Arm: armSluice, Round: 1, Value: 20, Unit: "Gbit/s"})
 	targets := []Target{
 		{Scenario: "s", Arm: armSluice, AtMost: 0.25, Of: armIptables},
 		{Scenario: "s", Parameters: "a=1 b=2", Arm: armSluice, AtMost: 250},
 		{Scenario: "s", Arm: armSluice, AtMost: 1, Of: armNftables},
+		{Scenario: "s", Parameters: "a=1 b=2", Arm: armSluice, AtMost: 250, Of: overFloor},
+		{Scenario: "s", Parameters: "a=1 b=2", Unit: "ns", Arm: armSluice, AtMost: 2, Of: ArmFloor},
+		{Scenario: "s", Unit: "ms", Arm: armSluice, AtMost: 2, Of: ArmFloor},
 		{Scenario: "another", Arm: armSluice, AtMost: 1},
 	}
 	var out bytes.Buffer
@@ -94,10 +99,17 @@ a=1 b=2      nftables   -        -              -            -       0
   void rounds of nftables: 1, the last because lost
   target: a=1 b=2, sluice at most 0.25 times iptables: 0.20, met
   target: a=1 b=2, sluice at most 250 ns: 300, missed
+  target: a=1 b=2, sluice at most 250 ns over the floor: 200, met
+  target: a=1 b=2, sluice at most 2.00 times floor: 3.00, missed
 
 t, ms
 PARAMETERS   ARM      MEDIAN   QUARTILES      LESS FLOOR   RATIO   ROUNDS
              sluice   15.0     15.0 to 15.0   -            -       1
+
+u, Gbit/s
+PARAMETERS   ARM      MEDIAN   QUARTILES      LESS FLOOR   RATIO   ROUNDS
+             floor    30.0     30.0 to 30.0   -            1.50    1
+             sluice   20.0     20.0 to 20.0   -            1.00    1
 
 `
 	if out.String() != want {

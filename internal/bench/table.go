@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -22,7 +23,8 @@ type Target struct {
 const overFloor = "over the floor"
 
 // WriteTable writes a table for each scenario and unit, and below it which
-// targets are met. RATIO is an arm's cost in multiples of sluice's.
+// targets are met. RATIO is an arm's cost in multiples of sluice's; a rate in
+// multiples of its rate.
 func WriteTable(w io.Writer, groups []Group, targets []Target) error {
 	for len(groups) > 0 {
 		first := groups[0]
@@ -72,7 +74,11 @@ func writeArm(w io.Writer, g *Group, s Summary) {
 		return
 	}
 	cost, ratio := "-", "-"
-	if _, ok := g.arm(ArmFloor); ok && s.Arm != ArmFloor {
+	if isRate(g.Unit) {
+		if own, ok := g.arm(armSluice); ok && own.Median > 0 {
+			ratio = fmt.Sprintf("%.2f", s.Median/own.Median)
+		}
+	} else if _, ok := g.arm(ArmFloor); ok && s.Arm != ArmFloor {
 		cost = figure(s.Cost)
 		if own, ok := g.arm(armSluice); ok && own.Cost > 0 {
 			ratio = fmt.Sprintf("%.2f", s.Cost/own.Cost)
@@ -81,6 +87,10 @@ func writeArm(w io.Writer, g *Group, s Summary) {
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s to %s\t%s\t%s\t%d\n",
 		g.Parameters, s.Arm, figure(s.Median), figure(s.Low), figure(s.High), cost, ratio, s.Rounds)
 }
+
+// isRate reports whether more is better: what the floor does can then not be
+// taken off, and RATIO is of medians.
+func isRate(unit string) bool { return strings.HasSuffix(unit, "/s") }
 
 func (t *Target) applies(g *Group) bool {
 	return t.Scenario == g.Scenario && (t.Parameters == "" || t.Parameters == g.Parameters) && (t.Unit == "" || t.Unit == g.Unit)

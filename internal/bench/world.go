@@ -61,7 +61,13 @@ func newNamespace(e *Env, name string) (string, error) {
 		return "", err
 	}
 	e.cleanup(func() error { return netdev.DeleteNamespace(path) })
-	return path, nil
+	return path, setCongestionControl(path)
+}
+
+// setCongestionControl takes the one that every namespace may have. The machine's
+// may pace, as BBR does, and a CPU wait that is to be busy.
+func setCongestionControl(path string) error {
+	return writeSysctl(path, "net/ipv4/tcp_congestion_control", "reno")
 }
 
 // connect makes a veth pair between two namespaces.
