@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/lab"
@@ -109,71 +107,6 @@ func (p *tap) until(mark string) [][]byte {
 		}
 		seen = append(seen, slices.Clone(frame))
 	}
-}
-
-// packet is one of IPv4, or of IPv6 when its addresses are, that a test makes up.
-type packet struct {
-	srcMAC, dstMAC net.HardwareAddr
-	src, dst       string      // address:port
-	tcp            *layers.TCP // its ports are those above; nil for UDP
-	options        []byte      // of IPv4
-	payload        string
-}
-
-func (k packet) bytes() []byte {
-	src, dst := netip.MustParseAddrPort(k.src), netip.MustParseAddrPort(k.dst)
-	var transport interface {
-		gopacket.SerializableLayer
-		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
-	} = &layers.UDP{SrcPort: layers.UDPPort(src.Port()), DstPort: layers.UDPPort(dst.Port())}
-	protocol := layers.IPProtocolUDP
-	if k.tcp != nil {
-		segment := *k.tcp
-		segment.SrcPort, segment.DstPort = layers.TCPPort(src.Port()), layers.TCPPort(dst.Port())
-		transport, protocol = &segment, layers.IPProtocolTCP
-	}
-	ip, kind := k.network(src.Addr(), dst.Addr(), protocol)
-	_ = transport.SetNetworkLayerForChecksum(ip) // fails for other layers than IP's
-	return serialize(&layers.Ethernet{SrcMAC: k.srcMAC, DstMAC: k.dstMAC, EthernetType: kind}, ip, transport, gopacket.Payload(k.payload))
-}
-
-// networkHeader is a header of IP.
-type networkHeader interface {
-	gopacket.NetworkLayer
-	gopacket.SerializableLayer
-}
-
-func (k packet) network(src, dst netip.Addr, protocol layers.IPProtocol) (networkHeader, layers.EthernetType) {
-	if src.Is6() {
-		return &layers.IPv6{
-			Version: 6, HopLimit: 64, NextHeader: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
-		}, layers.EthernetTypeIPv6
-	}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
-	if len(k.options) > 0 {
-		ip.Options = []layers.IPv4Option{{OptionType: k.options[0], OptionLength: uint8(len(k.options)), OptionData: k.options[2:]}}
-	}
-	return ip, layers.EthernetTypeIPv4
-}
-
-// arp is an ARP packet for IPv4 on Ethernet, sent to everybody.
-func arp(operation uint16, frameMAC, senderMAC net.HardwareAddr, sender, target string) []byte {
-	return serialize(
-		&layers.Ethernet{SrcMAC: frameMAC, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
-		&layers.ARP{
-			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
-			Operation: operation, SourceHwAddress: senderMAC, SourceProtAddress: netip.MustParseAddr(sender).AsSlice(),
-			DstHwAddress: make([]byte, 6), DstProtAddress: netip.MustParseAddr(target).AsSlice(),
-		})
-}
-
-func serialize(all ...gopacket.SerializableLayer) []byte {
-	buffer := gopacket.NewSerializeBuffer()
-	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buffer, options, all...); err != nil {
-		panic(err) // the test built nonsense
-	}
-	return buffer.Bytes()
 }
 
 // macOf is the hardware address of a namespace's device.
