@@ -30,6 +30,7 @@ type Env struct {
 	// Only has the values that parameters shall have where a scenario can leave
 	// the others out; and that "arm" shall have.
 	Only map[string]string
+	Temp string // directory for what is made; the system's for ""
 
 	dir      string // for namespaces, instances and mounts
 	cgroup   string // an empty cgroup of version 2
@@ -38,7 +39,7 @@ type Env struct {
 
 // open makes the directory and the cgroup.
 func (e *Env) open() error {
-	dir, err := os.MkdirTemp("", "sluice-bench-")
+	dir, err := os.MkdirTemp(e.Temp, "sluice-bench-")
 	if err != nil {
 		return err
 	}

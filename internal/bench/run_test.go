@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,15 +89,15 @@ func TestRunCleansUp(t *testing.T) {
 		"cancelled": {cancelled, []arm{{"a", nil}}, nil, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("TMPDIR", t.TempDir())
+			e := Env{Temp: t.TempDir()}
 			s := Scenario{Name: "fake", parts: []part{{setup: func(e *Env) ([]contest, error) {
 				_, err := newWorld(e, "w")
 				return []contest{test.arms}, errors.Join(err, test.err)
 			}}}}
-			if _, err := s.Run(test.ctx, Env{}, 1, new(bytes.Buffer)); !errors.Is(err, test.want) {
+			if _, err := s.Run(test.ctx, e, 1, new(bytes.Buffer)); !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
 			}
-			expectNothingLeft(t)
+			expectNothingLeft(t, e.Temp)
 		})
 	}
 }
@@ -110,12 +109,13 @@ func TestEveryScenario(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := Env{
-		Sluice: lab.Binary(t), // before TMPDIR is a test's
-		Self:   self, Frames: 1000, Flows: 2000, Turn: 10 * time.Millisecond, Ports: []int{1, 20},
+		Sluice: lab.Binary(t), Self: self, Frames: 1000, Flows: 2000, Turn: 10 * time.Millisecond, Ports: []int{1, 20},
 	}
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
-			t.Setenv("TMPDIR", t.TempDir())
+			t.Parallel()
+			e := e
+			e.Temp = t.TempDir()
 			rows, err := s.Run(context.Background(), e, 1, t.Output())
 			if err != nil {
 				t.Fatal(err)
@@ -137,21 +137,20 @@ func TestEveryScenario(t *testing.T) {
 					t.Errorf("the target %+v is of no group", target)
 				}
 			}
-			expectNothingLeft(t)
+			expectNothingLeft(t, e.Temp)
 		})
 	}
 }
 
-// expectNothingLeft checks the directory for temporary files and the mounts
-// below it.
-func expectNothingLeft(t *testing.T) {
+// expectNothingLeft checks a directory and the mounts below it.
+func expectNothingLeft(t *testing.T, dir string) {
 	t.Helper()
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), "sluice-bench-*"))
+	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil || strings.Contains(string(mounts), os.TempDir()+"/sluice-bench-") {
+	if err != nil || strings.Contains(string(mounts), dir) {
 		t.Errorf("mounts are left: %v\n%s", err, mounts)
 	}
 }

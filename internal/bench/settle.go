@@ -16,13 +16,11 @@ const settleTime = 1100 * time.Millisecond
 // settle makes every conntrack hold the forwarders' flows as established, and
 // then opens the sinks.
 func settle(e *Env, all []*forwarder) error {
-	for range 2 {
-		if err := passAll(all); err != nil {
-			return err
-		}
+	if err := passAll(all, 2); err != nil {
+		return err
 	}
 	time.Sleep(settleTime)
-	if err := passAll(all); err != nil {
+	if err := passAll(all, 1); err != nil {
 		return err
 	}
 	sinks := map[hook]*sink{}
@@ -38,33 +36,56 @@ func settle(e *Env, all []*forwarder) error {
 	return nil
 }
 
-func passAll(all []*forwarder) error {
+// passAll has each flow of forwarders that translate pass so many times.
+func passAll(all []*forwarder, times int) error {
+	type ends struct{ from, to nic }
+	between := map[ends][]*forwarder{}
 	for _, f := range all {
-		if !f.translates {
-			continue
+		if f.translates {
+			key := ends{f.lane.from, f.lane.to}
+			between[key] = append(between[key], f)
 		}
-		if err := f.pass(); err != nil {
-			return fmt.Errorf("%s by %s: %w", f.heading.path.name, f.heading.family.name, err)
+	}
+	for key, forwarders := range between {
+		if err := passBetween(key.from, key.to, forwarders, times); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// pass sends one frame of each flow and has it answered.
-func (f *forwarder) pass() (err error) {
+// passBetween has the other end send back what comes. Attaching takes longer than
+// all packets, so that both families share it.
+func passBetween(from, to nic, forwarders []*forwarder, times int) (err error) {
 	var attached Env // for a moment
 	defer func() { err = errors.Join(err, attached.close()) }()
-	if err := attachReflector(&attached, f.lane.to); err != nil {
+	if err := attachReflector(&attached, to); err != nil {
 		return err
 	}
-	answers, err := newSink(&attached, f.lane.from.ingress())
+	answers, err := newSink(&attached, from.ingress())
+	if err != nil {
+		return err
+	}
+	for _, f := range forwarders {
+		for range times {
+			if err := f.pass(answers); err != nil {
+				return fmt.Errorf("%s by %s: %w", f.heading.path.name, f.heading.family.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// pass sends one frame of each flow and waits for the answers.
+func (f *forwarder) pass(answers *sink) error {
+	before, err := answers.count()
 	if err != nil {
 		return err
 	}
 	if _, err := f.sender.send(f.heading.flows, lastCPU()); err != nil {
 		return err
 	}
-	got, err := answers.arrived(0, f.heading.flows)
+	got, err := answers.arrived(before, f.heading.flows)
 	if err == nil && got < uint64(f.heading.flows) {
 		err = fmt.Errorf("%d of %d flows were answered", got, f.heading.flows)
 	}
