@@ -61,7 +61,7 @@ bench: root build bench-tools ## sluice beside iptables, nftables and a bare red
 bench-programs: root go ## what each way through the programs costs (root)
 	go test -run '^$$' -bench . ./internal/datapath
 
-SOAK ?= integrity,kills,cycles,floods,restarts,uplinks
+SOAK ?= integrity,kills,cycles,floods,restarts,suspend,uplinks
 SOAK_KILLS ?= 100
 SOAK_SEED ?= 0
 SOAK_STREAM ?= 1000000000
@@ -70,14 +70,15 @@ SOAK_CYCLES ?= 1000
 SOAK_CONNECTIONS ?= 1000
 SOAK_FLOOD ?= 1000000
 SOAK_RESTARTS ?= 40
-SOAK_FLAPS ?= 20
+SOAK_FLAPS ?= 10
+SOAK_SUSPEND ?= 5s
 
 .PHONY: soak
 soak: root go test-tools ## what needs much traffic or many repetitions to go wrong (root)
 	go test -timeout 2h -v -parallel 1 -run '^TestSoak$$' ./internal/e2e -soak=$(SOAK) -soak.seed=$(SOAK_SEED) \
 		-soak.kills=$(SOAK_KILLS) -soak.stream=$(SOAK_STREAM) -soak.datagrams=$(SOAK_DATAGRAMS) \
 		-soak.cycles=$(SOAK_CYCLES) -soak.connections=$(SOAK_CONNECTIONS) -soak.flood=$(SOAK_FLOOD) \
-		-soak.restarts=$(SOAK_RESTARTS) -soak.flaps=$(SOAK_FLAPS)
+		-soak.restarts=$(SOAK_RESTARTS) -soak.flaps=$(SOAK_FLAPS) -soak.suspend=$(SOAK_SUSPEND)
 
 FUZZTIME ?= 60s
 .PHONY: fuzz

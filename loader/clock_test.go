@@ -38,6 +38,29 @@ func TestJiffiesTellSeconds(t *testing.T) {
 	}
 }
 
+// TestJiffiesAfterASuspend covers a machine that slept, as the kernel has it: ticks
+// and CLOCK_MONOTONIC stand still, CLOCK_BOOTTIME goes on. A daemon that asked
+// before and one that asks afterwards must tell programs the same time, or a flow
+// of the one would be older, or yet to come, for the other.
+func TestJiffiesAfterASuspend(t *testing.T) {
+	const tick, hour = nanoseconds / 250, 3600 * nanoseconds
+	machine := struct{ monotonic, boottime uint64 }{5 * nanoseconds, 5 * nanoseconds}
+	ticks := func() uint64 { return uint64(uint32(0xfffedb08)) + machine.monotonic/tick }
+	before, err := jiffiesOf(ticks(), machine.monotonic/tick*tick, tick)
+	must(t, err)
+	for _, slept := range []uint64{1, 60 * nanoseconds, 100 * hour, 10000 * hour} {
+		machine.monotonic, machine.boottime = machine.monotonic+hour, machine.boottime+hour+slept
+		after, err := jiffiesOf(ticks(), machine.monotonic/tick*tick, tick)
+		must(t, err)
+		now := machine.monotonic / nanoseconds
+		for name, j := range map[string]jiffies{"before": before, "after": after} {
+			if got := j.at(ticks()); got+1 < now || got > now {
+				t.Errorf("what was read %s says %d s, CLOCK_MONOTONIC %d, CLOCK_BOOTTIME %d", name, got, now, machine.boottime/nanoseconds)
+			}
+		}
+	}
+}
+
 // TestJiffiesOfThisKernel compares them with the clock that they stand for.
 func TestJiffiesOfThisKernel(t *testing.T) {
 	j, err := readJiffies()

@@ -16,6 +16,7 @@ var soaks = map[string]func(t *testing.T, seed uint64){
 	"cycles":    soakCycles,
 	"floods":    soakFloods,
 	"restarts":  soakRestarts,
+	"suspend":   soakSuspended,
 	"uplinks":   soakUplinks,
 }
 

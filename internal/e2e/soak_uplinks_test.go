@@ -13,8 +13,13 @@ import (
 
 var soakFlaps = flag.Int("soak.flaps", 1, "how often each thing happens to the uplink in the soak `uplinks`")
 
-// outage is how long the uplink is away.
-const outage = 300 * time.Millisecond
+// outage is how long the uplink is away, and recovery how long nothing happens then:
+// neighbour discovery may take a second to ask again (RFC 4861 10), and TCP's next
+// try must not come in the next outage.
+const (
+	outage   = 300 * time.Millisecond
+	recovery = 4 * time.Second
+)
 
 // soakUplinks lets everything happen to the uplink that its connections outlive,
 // and at last gives the host other addresses, which those that were masqueraded by
@@ -27,7 +32,7 @@ func soakUplinks(t *testing.T, _ uint64) {
 		begin := time.Now()
 		for range *soakFlaps {
 			e.happen(l)
-			time.Sleep(loadBeat)
+			time.Sleep(recovery)
 		}
 		t.Logf("%s, %d times in %v:", e.name, *soakFlaps, time.Since(begin).Round(time.Second))
 		kept.expectKept()
