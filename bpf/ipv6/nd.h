@@ -108,32 +108,26 @@ static __always_inline bool answer_option(struct __sk_buff *skb, const __u8 *mac
 }
 
 /*
- * answer_nd turns a container's solicitation of a VIP, which no device has, into
- * the advertisement. The MAC address is made of the address's end, as those
- * of endpoints are; nobody looks at it later. Who solicits the VIP itself need
- * not say where it is, nor be told what it knows (RFC 4861 4.3 and 4.4).
+ * answer_nd turns a container's solicitation into the advertisement of whoever has
+ * the MAC address. Who solicits one address itself, and not its group, need not say
+ * where it is, nor be told what it knows (RFC 4861 4.3 and 4.4).
  */
-static __always_inline int answer_nd(struct __sk_buff *skb, struct packet6 *p)
+static __always_inline int answer_nd(struct __sk_buff *skb, struct packet6 *p, const __u8 *mac)
 {
 	__u32 length = LINK_LEN + p->length - p->transport;
-	struct nd_frame *f = bytes(skb, 0, sizeof(*f));
-	__u8 mac[6] = { 0x02, 0x42 };
-	struct addr6 vip, zero = {};
+	struct addr6 zero = {};
+	struct nd_frame *f;
 	__u64 sum = 0;
 
-	if (!f)
-		return drop6(p, REASON_MALFORMED);
-	vip = f->nd.target;
-	__builtin_memcpy(mac + 2, vip.bytes + 12, 4);
 	if (length > sizeof(f->nd) ? !answer_option(skb, mac, &sum) : is_multicast6(p->key.dst))
 		return drop6(p, REASON_MALFORMED);
 	f = bytes(skb, 0, sizeof(*f));
 	if (!f)
 		return drop6(p, REASON_MALFORMED);
-	__builtin_memcpy(f->eth.dst, f->eth.src, sizeof(mac));
-	__builtin_memcpy(f->eth.src, mac, sizeof(mac));
+	__builtin_memcpy(f->eth.dst, f->eth.src, sizeof(f->eth.dst));
+	__builtin_memcpy(f->eth.src, mac, sizeof(f->eth.src));
 	f->ip.dst = f->ip.src;
-	f->ip.src = vip;
+	f->ip.src = f->nd.target;
 	f->nd.type = ND_ADVERTISEMENT;
 	f->nd.checksum = 0;
 	f->nd.flags = bpf_htonl(ND_SOLICITED_OVERRIDE);
@@ -147,33 +141,51 @@ static __always_inline int answer_nd(struct __sk_buff *skb, struct packet6 *p)
 	return VERDICT_REDIRECT;
 }
 
-/* Whether a packet is a solicitation of a VIP that wants an answer. */
-static __always_inline bool solicits_vip(struct __sk_buff *skb, struct packet6 *p, __u8 type)
+/*
+ * solicited finds the MAC address of whom a solicitation looks for, if the answer is
+ * ours: of a VIP, which no device has, it is made of the address's end, as those of
+ * endpoints are; nobody looks at it later. A neighbour could answer for itself, if
+ * the bridge did not ask ip6tables first, where the kernel has it do so.
+ */
+static __always_inline bool solicited(struct __sk_buff *skb, struct packet6 *p, const struct sender *s, __u8 *mac)
 {
-	struct addr6 target;
+	struct endpoint *endpoint;
 	struct nd_message *nd;
+	struct addr6 target;
+	__u32 *index;
 
 	/* RFC 4861 7.1.1: one whose hop limit is not the highest may have been forwarded. */
-	if (type != ND_SOLICITATION || p->transport != LINK_LEN + sizeof(struct ipv6_header) || p->ttl != 255 ||
-	    is_zero6(p->key.src))
+	if (p->transport != LINK_LEN + sizeof(struct ipv6_header) || p->ttl != 255 || is_zero6(p->key.src))
 		return false;
 	nd = transport_header6(skb, p, sizeof(*nd));
 	if (!nd)
 		return false;
 	target = nd->target;
-	return vip_of6(target);
+	if (vip_of6(target)) {
+		mac[0] = 0x02;
+		mac[1] = 0x42;
+		__builtin_memcpy(mac + 2, target.bytes + 12, 4);
+		return true;
+	}
+	index = bpf_map_lookup_elem(&endpoints6, &target);
+	endpoint = index ? bpf_map_lookup_elem(&endpoints, index) : NULL;
+	if (!endpoint || endpoint == s->endpoint || endpoint->network != s->endpoint->network ||
+	    !(endpoint->flags & ENDPOINT_READY))
+		return false;
+	__builtin_memcpy(mac, endpoint->mac, sizeof(endpoint->mac));
+	return true;
 }
 
-/* discover6 drops what is spoofed and answers for VIPs; NO_VERDICT on other ICMPv6. */
+/* discover6 drops what is spoofed and answers for VIPs and neighbours; NO_VERDICT on other ICMPv6. */
 __noinline int discover6(struct __sk_buff *skb, struct packet6 *p)
 {
 	struct sender s;
-	__u8 type;
+	__u8 type, mac[6];
 
 	if (!p || !sender_find(skb, &s))
 		return VERDICT_DROP;
 	type = icmp6_type(skb, p);
 	if (spoofed_nd(skb, p, type, s.endpoint))
 		return drop6(p, REASON_SPOOFED_ND);
-	return solicits_vip(skb, p, type) ? answer_nd(skb, p) : NO_VERDICT;
+	return type == ND_SOLICITATION && solicited(skb, p, &s, mac) ? answer_nd(skb, p, mac) : NO_VERDICT;
 }

@@ -60,12 +60,17 @@ func TestNeighbourDiscovery(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, ipv6, loader.Config{})
 	f.alias(f.c)
+	d := f.third()
+	f.set(d, false, false)
 	own, mac := f.b.addr, option(sourceMAC, f.b.mac)
 	local, nowhere := f.b.by(linkLocal(f.b.mac)), f.b.by(netip.IPv6Unspecified())
 	report := withExtensions(nowhere.message(addr("ff02::16"), 143, 0, make([]byte, 24)), hopByHop)
 	for name, sent := range map[string]frame{
-		"solicitation":                   f.b.nd(solicited(f.a.addr), solicitation, f.a.addr, mac),
-		"of a link-local address":        local.nd(solicited(f.a.addr), solicitation, f.a.addr, mac),
+		"solicitation":                   f.b.nd(solicited(linkLocal(f.a.mac)), solicitation, linkLocal(f.a.mac), mac),
+		"of nobody":                      local.nd(solicited(f.nobody), solicitation, f.nobody, mac),
+		"of its own address":             f.b.nd(solicited(own), solicitation, own, mac),
+		"of another network's":           f.b.nd(solicited(f.c.addr), solicitation, f.c.addr, mac),
+		"of one that is not ready":       f.b.nd(solicited(d.addr), solicitation, d.addr, mac),
 		"for the gateway":                f.b.nd(solicited(f.gatewayOne), solicitation, f.gatewayOne, mac),
 		"without an option":              f.b.nd(f.gatewayOne, solicitation, f.gatewayOne),
 		"is it in use?":                  nowhere.nd(solicited(own), solicitation, own),
@@ -131,34 +136,39 @@ func TestSpoofedDiscovery(t *testing.T) {
 	f.dropsFrom(f.b, nowhere.nd(f.a.addr, solicitation, own), reasons.SpoofedAddress) // :: speaks to groups alone
 }
 
-// TestAliasDiscovery covers solicitations of a VIP, which no device would answer:
-// whoever asks gets an advertisement, and with it the MAC address, unless it has
-// asked the VIP itself without saying where it is (RFC 4861 4.3 and 4.4).
-func TestAliasDiscovery(t *testing.T) {
+// TestSolicitations covers those that are answered for others: of a VIP, since no
+// device has it, and of a neighbour, whom a bridge that calls ip6tables may not let
+// hear of it. With the advertisement comes the MAC address, unless whoever asks has
+// asked the address itself without saying where it is (RFC 4861 4.3 and 4.4).
+func TestSolicitations(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, ipv6, loader.Config{})
 	f.alias(f.a)
-	mac := mustMAC("02:42:00:00:ff:fe") // made of the VIP's end
-	own, its := option(sourceMAC, f.b.mac), option(targetMAC, mac)
-	for name, from := range map[string]station{"global": f.b.station, "link-local": f.b.by(linkLocal(f.b.mac))} {
-		for what, test := range map[string]struct{ sent, answer frame }{
-			"of the group":                         {from.nd(solicited(f.vip), solicitation, f.vip, own), f.answers(from, mac, its)},
-			"of the VIP":                           {from.nd(f.vip, solicitation, f.vip, own), f.answers(from, mac, its)},
-			"of the VIP, without an option":        {from.nd(f.vip, solicitation, f.vip), f.answers(from, mac)},
-			"of the VIP, with an unknown option":   {from.nd(f.vip, solicitation, f.vip, option(nonce, f.a.mac)), f.answers(from, mac, its)},
-			"of the group, with an unknown option": {from.nd(solicited(f.vip), solicitation, f.vip, option(nonce, f.a.mac)), f.answers(from, mac, its)},
-		} {
-			verdict, out := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, test.sent.bytes())
-			f.expect(name+", "+what, verdict, out, redirect, test.answer)
+	vip := station{mac: mustMAC("02:42:00:00:ff:fe"), addr: f.vip} // made of the VIP's end
+	for _, from := range []station{f.b.station, f.b.by(linkLocal(f.b.mac))} {
+		for _, about := range []station{vip, f.a.station} {
+			group, own, its := solicited(about.addr), option(sourceMAC, f.b.mac), option(targetMAC, about.mac)
+			for what, test := range map[string]struct{ sent, answer frame }{
+				"of the group":                         {from.nd(group, solicitation, about.addr, own), about.advertises(from, its)},
+				"of itself":                            {from.nd(about.addr, solicitation, about.addr, own), about.advertises(from, its)},
+				"of itself, without an option":         {from.nd(about.addr, solicitation, about.addr), about.advertises(from)},
+				"of itself, with an unknown option":    {from.nd(about.addr, solicitation, about.addr, option(nonce, f.a.mac)), about.advertises(from, its)},
+				"of the group, with an unknown option": {from.nd(group, solicitation, about.addr, option(nonce, f.a.mac)), about.advertises(from, its)},
+			} {
+				verdict, out := f.runAnswered(datapath.HookContainer, skb{Ifindex: uint32(f.b.ifindex)}, test.sent.bytes())
+				f.expect(from.addr.String()+" for "+about.addr.String()+", "+what, verdict, out, redirect, test.answer)
+			}
+			f.dropsFrom(f.b, from.nd(group, solicitation, about.addr), reasons.Malformed) // the option must be there
 		}
 	}
-	f.dropsFrom(f.b, f.b.nd(solicited(f.vip), solicitation, f.vip), reasons.Malformed) // the option must be there
+	f.expectNoFlows()
 }
 
-// answers is what a VIP says to whoever solicits it.
-func (f *fixture) answers(who station, mac net.HardwareAddr, options ...[]byte) frame {
-	rest := append([][]byte{{0x60, 0, 0, 0}, f.vip.AsSlice()}, options...)
-	return withTTL(station{mac, f.b.mac, f.vip}.message(who.addr, advertisement, 0, slices.Concat(rest...)), 255)
+// advertises is what a station says to one that has solicited it.
+func (s station) advertises(to station, options ...[]byte) frame {
+	s.hop = to.mac
+	rest := append([][]byte{{0x60, 0, 0, 0}, s.addr.AsSlice()}, options...)
+	return withTTL(s.message(to.addr, advertisement, 0, slices.Concat(rest...)), 255)
 }
 
 // TestIPv6Disabled covers an endpoint without an IPv6 address: it does not get

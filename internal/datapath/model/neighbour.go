@@ -41,7 +41,7 @@ const (
 )
 
 // discover drops what speaks for others in neighbour discovery, and answers
-// solicitations of VIPs; false on everything else.
+// solicitations of VIPs and of neighbours; false on everything else.
 func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	const flags, target, option = 4, 8, 24
 	if p.ethertype != etherIPv6 || p.protocol != unix.IPPROTO_ICMPV6 || p.later || p.hidden {
@@ -61,15 +61,13 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	if (kind == advertisement || p.src.IsUnspecified()) && !from.owns(asked) {
 		return drop(reasons.SpoofedNd), true
 	}
-	_, vip := m.Aliases[asked]
+	mac := m.solicited(asked, from)
 	switch {
-	case kind != solicitation || !vip || p.ttl != 255 || p.src.IsUnspecified() || p.transport != ethernetLength+ipv6.header:
+	case kind != solicitation || mac == nil || p.ttl != 255 || p.src.IsUnspecified() || p.transport != ethernetLength+ipv6.header:
 		return verdict{}, false
 	case len(nd) == option && p.dst.IsMulticast():
 		return drop(reasons.Malformed), true
 	}
-	last := asked.As16()
-	mac := append([]byte{0x02, 0x42}, last[12:]...)
 	p.writeMACs(p.raw[6:12], mac)
 	p.writeAddresses(asked, p.src, 0)
 	nd[0] = advertisement
@@ -79,6 +77,20 @@ func (m *Model) discover(p *packet, from Endpoint) (verdict, bool) {
 	}
 	p.answered, p.fresh = true, []int{p.transport + 2}
 	return redirect, true
+}
+
+// solicited is the MAC address of who has an address, nil when it is not ours to
+// say: of a VIP, or of another endpoint in the sender's network.
+func (m *Model) solicited(asked netip.Addr, from Endpoint) []byte {
+	if _, vip := m.Aliases[asked]; vip {
+		last := asked.As16()
+		return append([]byte{0x02, 0x42}, last[12:]...)
+	}
+	to := m.endpoints[m.endpointAt(asked)]
+	if !to.Ready || to.Network != from.Network || from.has(asked) {
+		return nil
+	}
+	return to.MAC
 }
 
 // ownOption says whether the one option of a message names no link-layer
