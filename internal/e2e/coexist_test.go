@@ -16,26 +16,31 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-// everyWay asserts that all that sluice does works: each way by TCP and UDP.
-// The lab has been set up by everyWayLab.
+// everyWay asserts that all that sluice does works: each way by TCP and UDP, of
+// IPv4 and IPv6. The lab has been set up by everyWayLab.
 func everyWay(t testing.TB, l *lab.Lab) {
 	t.Helper()
-	service := net.JoinHostPort(vip(l, "rr"), "80")
-	greeting(l.Client, lab.HostAddr+":8080")
-	datagram(l.Client, lab.HostAddr+":8080", "from outside")
-	for _, addr := range []string{"127.0.0.1:8080", lab.HostAddr + ":8080", service, "172.20.0.2:80"} {
+	for _, f := range families {
+		f.everyWay(t, l)
+	}
+}
+
+func (f family) everyWay(t testing.TB, l *lab.Lab) {
+	t.Helper()
+	service, beside := port(f.vip(l, "rr"), "80"), f.addressOf(l, "m1", "custombridge")
+	greeting(l.Client, port(f.host, "8080"))
+	datagram(l.Client, port(f.host, "8080"), "from outside")
+	for _, addr := range []string{port(f.loopback, "8080"), port(f.host, "8080"), service, port(f.inOther, "80")} {
 		greeting(l.Host, addr)
 		datagram(l.Host, addr, "from the host")
 	}
-	persist(l.Host, "udp-ask-from", "127.0.0.1:0", "127.0.0.1:8080", "bound")
-	for _, addr := range []string{lab.FarAddr + ":7", lab.HostAddr + ":8080", "172.20.0.3:80", service} {
+	persist(l.Host, "udp-ask-from", port(f.loopback, "0"), port(f.loopback, "8080"), "bound")
+	for _, addr := range []string{port(f.far, "7"), port(f.host, "8080"), port(beside, "80"), service} {
 		greetingInside(l, "m0", addr)
 		persistInside(l, "m0", "udp-ask", addr, "from inside")
 	}
-	for _, addr := range []string{lab.FarAddr, "172.20.0.1", "172.20.0.3"} {
-		if out := l.OK("exec", "m0", "busybox", "ping", "-c", "1", "-W", "5", addr); !strings.Contains(out, "1 packets received") {
-			t.Errorf("ping %s: %s", addr, out)
-		}
+	for _, addr := range []string{f.far, f.other, beside} {
+		expectPing(l, "m0", addr)
 	}
 }
 
@@ -46,9 +51,11 @@ func everyWayLab(t *testing.T, prepare func(l *lab.Lab), args ...string) *lab.La
 	l := lab.NewWithoutDaemon(t)
 	prepare(l)
 	l.StartDaemon(args...)
-	l.Client.Background(selfPath, "tcp-echo", lab.FarAddr+":7")
-	l.Client.Background(selfPath, "udp-echo", lab.FarAddr+":7")
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
+	for _, f := range families {
+		l.Client.Background(selfPath, "tcp-echo", port(f.far, "7"))
+		l.Client.Background(selfPath, "udp-echo", port(f.far, "7"))
+	}
+	l.OK("network", "create", "--ipv6", "--subnet="+families[0].subnet, "--subnet="+families[1].subnet, "custombridge")
 	runServer(l, "m0", "member", ":80", "--network=custombridge", "--network-alias=rr", "-p", "8080:80", "-p", "8080:80/udp")
 	runServer(l, "m1", "member", ":80", "--network=custombridge", "--network-alias=rr")
 	return l
@@ -73,9 +80,37 @@ COMMIT
 COMMIT
 `
 
+// stateful6 is the same for IPv6, which needs neighbour discovery. What containers
+// say to groups comes by when bridges call.
+var stateful6 = strings.NewReplacer(
+	"-p icmp --icmp-type echo-request", "-p ipv6-icmp",
+	"-A FORWARD", "-A FORWARD -d ff00::/8 -j DROP\n-A FORWARD",
+).Replace(stateful)
+
+// statefulInet is the same for both families, in nftables.
+const statefulInet = `table inet guard {
+	chain input {
+		type filter hook input priority 0; policy drop
+		iifname "lo" accept
+		ct state invalid drop
+		ct state established,related accept
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+	chain forward {
+		type filter hook forward priority 0; policy drop
+		ip6 daddr ff00::/8 drop
+		counter drop
+	}
+	chain output {
+		type filter hook output priority 0; policy accept
+		ct state invalid drop
+	}
+}
+`
+
 // TestBesideFirewalls covers what of the host's stack must not be in the way:
-// rp_filter, a FORWARD policy of DROP, conntrack and rules about its state,
-// and bridges that call iptables.
+// rp_filter, a FORWARD policy of DROP, conntrack and rules about its state, in
+// iptables and nftables, and bridges that call iptables.
 func TestBesideFirewalls(t *testing.T) {
 	t.Parallel()
 	for _, filter := range []string{"1", "2"} {
@@ -84,17 +119,29 @@ func TestBesideFirewalls(t *testing.T) {
 			l := everyWayLab(t, func(l *lab.Lab) {
 				setSysctls(l.Host, "ipv4/conf/all/rp_filter="+filter, "ipv4/conf/default/rp_filter="+filter, "ipv4/conf/eth0/rp_filter="+filter)
 				callIptables(l.Host)
-				for _, restore := range []string{"iptables-restore", "iptables-legacy-restore"} {
-					if r := l.Host.RunInput(stateful, restore); r.Code != 0 {
+				for restore, rules := range map[string]string{
+					"iptables-restore": stateful, "iptables-legacy-restore": stateful,
+					"ip6tables-restore": stateful6, "ip6tables-legacy-restore": stateful6,
+				} {
+					if r := l.Host.RunInput(rules, restore); r.Code != 0 {
 						t.Fatalf("%s: %s", restore, r.Stderr)
 					}
 				}
+				if r := l.Host.RunInput(statefulInet, "nft", "-f", "-"); r.Code != 0 {
+					t.Fatalf("nft: %s", r.Stderr)
+				}
 			})
 			everyWay(t, l)
-			if got := l.Host.Output("iptables-save", "-c"); strings.Contains(got, "[0:0] -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED") {
-				t.Errorf("the host's conntrack was not in use:\n%s", got)
+			for _, save := range []string{"iptables-save", "ip6tables-save"} {
+				got := l.Host.Output(save, "-c")
+				if strings.Contains(got, "[0:0] -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED") {
+					t.Errorf("the host's conntrack was not in use:\n%s", got)
+				}
+				if !strings.Contains(got, "[0:0] -A FORWARD -j DROP") {
+					t.Errorf("something was forwarded:\n%s", got)
+				}
 			}
-			if got := l.Host.Output("iptables-save", "-c"); !strings.Contains(got, "[0:0] -A FORWARD -j DROP") {
+			if got := l.Host.Output("nft", "list", "chain", "inet", "guard", "forward"); !strings.Contains(got, "counter packets 0 bytes 0 drop") {
 				t.Errorf("something was forwarded:\n%s", got)
 			}
 		})
