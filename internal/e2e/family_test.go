@@ -102,6 +102,9 @@ func (f family) is6() bool { return f.name == "IPv6" }
 // flag is that of ip(8).
 func (f family) flag() string { return "-" + f.name[len("IPv"):] }
 
+// kind is Go's name for sockets of the family: "tcp4".
+func (f family) kind(network string) string { return network + f.name[len("IPv"):] }
+
 // addressOf is the address of the family that a container has in a network.
 func (f family) addressOf(l *lab.Lab, name, network string) string {
 	l.Helper()
