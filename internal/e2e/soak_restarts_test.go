@@ -16,7 +16,7 @@ import (
 var soakRestartTimes = flag.Int("soak.restarts", 3, "how often the soak `restarts` replaces the daemon")
 
 // soakRestarts kills the daemon again and again amid established connections and
-// such as come and go, sometimes while it starts. The next one is of this version
+// such as come and go, sometimes while it starts or upgrades. The next one is of this version
 // or another, whose maps may have another layout.
 func soakRestarts(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -34,6 +34,7 @@ func soakRestarts(t *testing.T, seed uint64) {
 	for i := range *soakRestartTimes {
 		if random.IntN(3) == 0 {
 			l.StopDaemon(unix.SIGKILL)
+			l.Version = versions[names[random.IntN(len(names))]]
 			l.LaunchDaemon()
 			time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
 		}

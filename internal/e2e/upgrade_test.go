@@ -20,7 +20,7 @@ var otherLayout = lab.Edit{
 
 // everyMapDiffers edits it so that no map of another layout may stay.
 var everyMapDiffers = lab.Edit{
-	Path: "loader/upgrade.go",
+	Path: "loader/upgrade_maps.go",
 	Old:  "return sameFields(key, spec.Key)", New: "return false && sameFields(key, spec.Key)",
 }
 
