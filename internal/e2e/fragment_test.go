@@ -35,3 +35,29 @@ func TestLargeDatagrams(t *testing.T) {
 		}
 	})
 }
+
+// TestDatagramsFindTheMTU covers packets that the uplink does not take, and that
+// their sender has not forbidden to cut. Nobody cuts them (docs/design/mtu.md says
+// why), but it is told, and cuts the next ones smaller itself.
+func TestDatagramsFindTheMTU(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		setMTU(l.Host, "eth0", 1300)
+		setMTU(l.Client, "eth0", 1300)
+		runServer(l, "net00", "udp-echo", ":53", "-p", "5353:53/udp")
+		l.OK("run", "-d", "--name=net01")
+		l.Client.Background(selfPath, "udp-echo", port(f.client, "7000"))
+		large := strings.Repeat("0123456789", 400)
+		for what, answer := range map[string]string{
+			"masqueraded": persistInside(l, "net01", "udp-ask", port(f.client, "7000"), large),
+			"published":   datagram(l.Client, port(f.host, "5353"), large),
+		} {
+			if _, message, _ := strings.Cut(answer, " "); message != large {
+				t.Errorf("%s: %d bytes of %d came back", what, len(message), len(large))
+			}
+		}
+		if got := systemInfo(l).Drops["mtu-exceeded"]; got == 0 {
+			t.Error("nobody was told")
+		}
+	})
+}
