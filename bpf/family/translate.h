@@ -33,8 +33,11 @@ __noinline int carry(struct __sk_buff *skb, packet_t *p, const flow_t *flow, boo
 		if (!uplink)
 			return drop(p, REASON_NOT_AN_UPLINK);
 		if (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) {
-			/* What the sender says next is a flow from another address. */
-			if (!translated)
+			/*
+			 * What the sender says next is a flow from another address. Without one
+			 * the old may come back, as those of IPv6 do when a link was down.
+			 */
+			if (!translated && !is_zero(uplink->AF(addr)))
 				flow_end(flow);
 			return drop(p, REASON_NO_SOURCE);
 		}

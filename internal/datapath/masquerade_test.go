@@ -161,3 +161,25 @@ func TestMasqueradeSourceIsLost(t *testing.T) {
 		f.expect("what comes next", verdict, out, redirect, sent.hop().from(at(f.secondHost, sourcePort(out))))
 	})
 }
+
+// TestMasqueradeSourceComesBack covers a link that goes down and up: IPv6's addresses
+// go with it, and are tried for a second when they come back (RFC 4862 5.4). Flows
+// wait for that as long as the host has no other address.
+func TestMasqueradeSourceComesBack(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		sent := f.a.tcp(40000, f.remote.at(443), syn)
+		_, out := f.fromContainer(f.a, sent)
+		left := withFlags(sent.hop().from(at(f.host, sourcePort(out))), ack)
+		sent = withFlags(sent, ack)
+
+		f.address("uplink0", netip.PrefixFrom(f.secondHost, f.onLink-1)) // or nothing leads outside
+		f.dropAddress("uplink0", netip.PrefixFrom(f.host, f.onLink))
+		must(t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {}}))
+		f.dropsFrom(f.a, sent, reasons.NoSource)
+		f.dropsFrom(f.a, sent, reasons.NoSource)
+
+		f.address("uplink0", netip.PrefixFrom(f.host, f.onLink))
+		verdict, out := f.fromContainer(f.a, sent)
+		f.expect("it is back", verdict, out, redirect, left)
+	})
+}

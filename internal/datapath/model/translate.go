@@ -56,9 +56,10 @@ func (m *Model) carry(p *packet, f *Flow, quoted *packet) verdict {
 		if reason != 0 {
 			return drop(reason)
 		}
-		if to.Src != ofFamily(m.Uplinks[route.Ifindex], to.Src) && !m.routeTo(to.Src).Local {
-			if quoted == nil {
-				m.end(f, key) // the host has lost the address
+		source := ofFamily(m.Uplinks[route.Ifindex], to.Src)
+		if to.Src != source && !m.routeTo(to.Src).Local {
+			if quoted == nil && source.IsValid() {
+				m.end(f, key) // the host has lost the address, and has another
 			}
 			return drop(reasons.NoSource)
 		}
