@@ -40,104 +40,112 @@ func theFlow(l *lab.Lab, flags ...string) api.Flow {
 
 // TestConntrack covers flows of every kind as they are listed, and filters.
 func TestConntrack(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
-	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
-	runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr")
-	l.OK("run", "-d", "--name=asker", "--network=custombridge")
-	l.Client.Background(selfPath, "udp-echo", lab.ClientAddr+":7")
-	if got := flowsOf(l); got != nil {
-		t.Fatalf("flows of nobody: %+v", got)
-	}
-
-	greeting(l.Client, lab.HostAddr+":8080") // until the server is up
-	l.OK("conntrack", "flush", "--all")
-	established := newTalk(t, l.Client, lab.HostAddr+":8080")
-	established.say("so that it is confirmed")
-	f := theFlow(l)
-	if f.Protocol != "tcp" || f.State != "ESTABLISHED" || f.Family != "ipv4" || f.Container != "net00" || f.Kind != "publish" || f.Rule != "8080:80/tcp" ||
-		!strings.HasPrefix(f.Source, lab.ClientAddr+":") || f.Destination != lab.HostAddr+":8080" ||
-		f.TranslatedSource != f.Source || f.TranslatedDestination != "172.17.0.2:80" {
-		t.Errorf("published: %+v", f)
-	}
-	if f.Left < 7400 || f.Left > 7440 || f.Age > 60 || f.Idle > f.Age {
-		t.Errorf("times of the published: %+v", f)
-	}
-
-	persistInside(l, "net00", "udp-ask", lab.ClientAddr+":7", "hello")
-	f = theFlow(l, "--proto", "udp")
-	if f.State != "REPLIED" || f.Kind != "masquerade" || f.Rule != "bridge" || f.Container != "net00" || hostPart(t, f.TranslatedSource) != lab.HostAddr {
-		t.Errorf("masqueraded: %+v", f)
-	}
-	persistInside(l, "asker", "tcp-ask", vip(l, "rr")+":80")
-	f = theFlow(l, "--container", "asker")
-	if f.Kind != "alias" || f.Rule != "rr" || f.Container != "net01" || f.Peer != "asker" || f.TranslatedDestination != "172.20.0.2:80" {
-		t.Errorf("to an alias: %+v", f)
-	}
-	l.OK("exec", "asker", "busybox", "ping", "-c", "2", "-W", "5", lab.ClientAddr)
-	f = theFlow(l, "--proto", "icmp")
-	if f.State != "ASSURED" || f.Container != "asker" || f.Source != "172.20.0.3" || f.Destination != lab.ClientAddr || f.TranslatedSource != lab.HostAddr || f.TranslatedID == 0 {
-		t.Errorf("echo: %+v", f)
-	}
-
-	for flags, want := range map[string]int{
-		"": 4, "--family ipv4": 4, "--family ipv6": 0, "--state established": 1, "--state ESTABLISHED --proto udp": 0,
-		"--src 172.17.0.2": 1, "--src 172.16.0.0/12": 3, "--src " + lab.HostAddr: 2, "--dst 172.17.0.2": 1, "--dst " + lab.ClientAddr: 2,
-		"--port 8080": 1, "--port 80": 2, "--container net00": 2, "--container net01": 1, "--port 7 --container net00": 1,
-	} {
-		if got := l.OK(append([]string{"conntrack", "ls", "--count"}, strings.Fields(flags)...)...); got != fmt.Sprint(want) {
-			t.Errorf("ls --count %s: %s, want %d", flags, got, want)
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		f.network(l, "custombridge")
+		runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+		runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr")
+		l.OK("run", "-d", "--name=asker", "--network=custombridge")
+		l.Client.Background(selfPath, "udp-echo", port(f.client, "7"))
+		if got := flowsOf(l); got != nil {
+			t.Fatalf("flows of nobody: %+v", got)
 		}
-		if got := len(flowsOf(l, strings.Fields(flags)...)); got != want {
-			t.Errorf("ls %s: %d flows, want %d", flags, got, want)
+
+		greeting(l.Client, port(f.host, "8080")) // until the server is up
+		l.OK("conntrack", "flush", "--all")
+		established := newTalk(t, l.Client, port(f.host, "8080"))
+		established.say("so that it is confirmed")
+		flow := theFlow(l)
+		if flow.Protocol != "tcp" || flow.State != "ESTABLISHED" || flow.Family != strings.ToLower(f.name) || flow.Container != "net00" ||
+			flow.Kind != "publish" || !strings.HasSuffix(flow.Rule, "8080:80/tcp") || !strings.HasPrefix(flow.Source, port(f.client, "")) ||
+			flow.Destination != port(f.host, "8080") || flow.TranslatedSource != flow.Source || flow.TranslatedDestination != port(f.first, "80") {
+			t.Errorf("published: %+v", flow)
 		}
-	}
-	table := strings.Split(l.OK("conntrack", "list", "--proto", "icmp"), "\n")
-	if len(table) != 2 || !strings.HasPrefix(table[0], "PROT") || !strings.Contains(table[1], "172.20.0.3 > "+lab.ClientAddr+" id ") {
-		t.Errorf("the table: %q", table)
-	}
+		if flow.Left < 7400 || flow.Left > 7440 || flow.Age > 60 || flow.Idle > flow.Age {
+			t.Errorf("times of the published: %+v", flow)
+		}
+
+		persistInside(l, "net00", "udp-ask", port(f.client, "7"), "hello")
+		flow = theFlow(l, "--proto", "udp")
+		if flow.State != "REPLIED" || flow.Kind != "masquerade" || flow.Rule != "bridge" || flow.Container != "net00" ||
+			hostPart(t, flow.TranslatedSource) != f.host {
+			t.Errorf("masqueraded: %+v", flow)
+		}
+		persistInside(l, "asker", "tcp-ask", port(f.vip(l, "rr"), "80"))
+		flow = theFlow(l, "--container", "asker")
+		if flow.Kind != "alias" || flow.Rule != "rr" || flow.Container != "net01" || flow.Peer != "asker" ||
+			flow.TranslatedDestination != port(f.inOther, "80") {
+			t.Errorf("to an alias: %+v", flow)
+		}
+		asker, echo := f.addressOf(l, "asker", "custombridge"), map[bool]string{false: "icmp", true: "icmp6"}[f.is6()]
+		l.OK("exec", "asker", "busybox", "ping", "-c", "2", "-W", "5", f.client)
+		flow = theFlow(l, "--proto", echo)
+		if flow.State != "ASSURED" || flow.Container != "asker" || flow.Source != asker || flow.Destination != f.client ||
+			flow.TranslatedSource != f.host || flow.TranslatedID == 0 {
+			t.Errorf("echo: %+v", flow)
+		}
+
+		of := map[bool]int{true: 4}
+		for flags, want := range map[string]int{
+			"": 4, "--family ipv4": of[!f.is6()], "--family ipv6": of[f.is6()], "--state established": 1,
+			"--state ESTABLISHED --proto udp": 0, "--src " + f.first: 1, "--src " + f.inside: 3, "--src " + f.host: 2,
+			"--dst " + f.first: 1, "--dst " + f.client: 2,
+			"--port 8080": 1, "--port 80": 2, "--container net00": 2, "--container net01": 1, "--port 7 --container net00": 1,
+		} {
+			if got := l.OK(append([]string{"conntrack", "ls", "--count"}, strings.Fields(flags)...)...); got != fmt.Sprint(want) {
+				t.Errorf("ls --count %s: %s, want %d", flags, got, want)
+			}
+			if got := len(flowsOf(l, strings.Fields(flags)...)); got != want {
+				t.Errorf("ls %s: %d flows, want %d", flags, got, want)
+			}
+		}
+		table := strings.Split(l.OK("conntrack", "list", "--proto", echo), "\n")
+		if len(table) != 2 || !strings.HasPrefix(table[0], "PROT") || !strings.Contains(table[1], asker+" > "+f.client+" id ") {
+			t.Errorf("the table: %q", table)
+		}
+	})
 }
 
 // TestConntrackFlush covers that what is flushed ends, and nothing else.
 func TestConntrackFlush(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
-	runServer(l, "net01", "tcp-echo", ":80", "-p", "8081:80")
-	greeting(l.Client, lab.HostAddr+":8080")
-	greeting(l.Client, lab.HostAddr+":8081")
-	l.OK("conntrack", "flush", "--all")
-	stays, ends := newTalk(t, l.Client, lab.HostAddr+":8080"), newTalk(t, l.Client, lab.HostAddr+":8081")
-	stays.say("one")
-	ends.say("one")
-	if got := l.OK("conntrack", "flush", "--container", "net01", "--proto", "tcp"); got != "1" {
-		t.Errorf("flushed %s flows, want 1", got)
-	}
-	if got := l.OK("conntrack", "flush", "--container", "net01"); got != "0" {
-		t.Errorf("flushed %s flows again", got)
-	}
-	stays.say("two")
-	if err := ends.conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ends.conn.Write([]byte("two\n")); err == nil {
-		if line, err := ends.reader.ReadString('\n'); err == nil {
-			t.Errorf("a flushed connection went on: %q", line)
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+		runServer(l, "net01", "tcp-echo", ":80", "-p", "8081:80")
+		greeting(l.Client, port(f.host, "8080"))
+		greeting(l.Client, port(f.host, "8081"))
+		l.OK("conntrack", "flush", "--all")
+		stays, ends := newTalk(t, l.Client, port(f.host, "8080")), newTalk(t, l.Client, port(f.host, "8081"))
+		stays.say("one")
+		ends.say("one")
+		if got := l.OK("conntrack", "flush", "--container", "net01", "--proto", "tcp"); got != "1" {
+			t.Errorf("flushed %s flows, want 1", got)
 		}
-	}
-	greeting(l.Client, lab.HostAddr+":8081") // new ones are made
-	if got := l.OK("conntrack", "flush", "--all"); got == "0" {
-		t.Error("nothing was left to flush")
-	}
-	for _, name := range []string{"flows4", "flows6", "nursery4", "nursery6"} {
-		if n := systemInfo(l).MapEntries[name]; n != 0 {
-			t.Errorf("%d halves are left in %s", n, name)
+		if got := l.OK("conntrack", "flush", "--container", "net01"); got != "0" {
+			t.Errorf("flushed %s flows again", got)
 		}
-	}
-	if got := l.OK("conntrack", "ls", "--count"); got != "0" {
-		t.Errorf("%s flows are left", got)
-	}
+		stays.say("two")
+		if err := ends.conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ends.conn.Write([]byte("two\n")); err == nil {
+			if line, err := ends.reader.ReadString('\n'); err == nil {
+				t.Errorf("a flushed connection went on: %q", line)
+			}
+		}
+		greeting(l.Client, port(f.host, "8081")) // new ones are made
+		if got := l.OK("conntrack", "flush", "--all"); got == "0" {
+			t.Error("nothing was left to flush")
+		}
+		for _, name := range []string{"flows4", "flows6", "nursery4", "nursery6"} {
+			if n := systemInfo(l).MapEntries[name]; n != 0 {
+				t.Errorf("%d halves are left in %s", n, name)
+			}
+		}
+		if got := l.OK("conntrack", "ls", "--count"); got != "0" {
+			t.Errorf("%s flows are left", got)
+		}
+	})
 }
 
 // TestConntrackOfAFullTable lists, counts and flushes as many flows as there

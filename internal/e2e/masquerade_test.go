@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
@@ -25,58 +23,59 @@ const (
 // REQ-3 with more clients than one range of ports serves): each has a source port
 // of its own, that no socket of the host and no published port has, and keeps it.
 func TestManyFlowsToOneDestination(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.OK("run", "-d", "--name=net00", "-p", "61100:53/udp", "-p", "2000-2999:2000-2999/udp")
-	to := netip.MustParseAddrPort(lab.FarAddr + ":7")
-	l.Client.Background(selfPath, "udp-echo", to.String())
-	datagram(l.Host, to.String(), "up?")
-	taken := map[uint16]string{61100: "a published port"}
-	for p := uint16(2000); p < 3000; p++ {
-		taken[p] = "a published range"
-	}
-	for _, bound := range []uint16{61001, 61002, 1025} {
-		taken[bound] = "a socket of the host"
-		holdUDP(t, l, bound)
-	}
-	holdConnectedUDP(t, l, 61003, to)
-	taken[61003] = "a connected socket of the host"
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		l.OK("run", "-d", "--name=net00", "-p", "61100:53/udp", "-p", "2000-2999:2000-2999/udp")
+		to := netip.MustParseAddrPort(port(f.far, "7"))
+		l.Client.Background(selfPath, "udp-echo", to.String())
+		datagram(l.Host, to.String(), "up?")
+		taken := map[uint16]string{61100: "a published port"}
+		for p := uint16(2000); p < 3000; p++ {
+			taken[p] = "a published range"
+		}
+		for _, bound := range []uint16{61001, 61002, 1025} {
+			taken[bound] = "a socket of the host"
+			f.holdUDP(t, l, bound)
+		}
+		f.holdConnectedUDP(t, l, 61003, to)
+		taken[61003] = "a connected socket of the host"
 
-	m := newFlowSender(t, l, "net00", to)
-	first := m.round()
-	owner := map[uint16]uint16{}
-	for source, translated := range first {
-		if other, ok := owner[translated]; ok {
-			t.Fatalf("the flows from %d and %d both leave from port %d", source, other, translated)
+		m := newFlowSender(l, f, to)
+		first := m.round()
+		owner := map[uint16]uint16{}
+		for source, translated := range first {
+			if other, ok := owner[translated]; ok {
+				t.Fatalf("the flows from %d and %d both leave from port %d", source, other, translated)
+			}
+			owner[translated] = source
+			if who, ok := taken[translated]; ok {
+				t.Errorf("a flow leaves from port %d, which %s has", translated, who)
+			}
+			if translated >= 32768 && translated <= 60999 {
+				t.Errorf("a flow leaves from port %d of ip_local_port_range", translated)
+			}
 		}
-		owner[translated] = source
-		if who, ok := taken[translated]; ok {
-			t.Errorf("a flow leaves from port %d, which %s has", translated, who)
+		for source, translated := range m.round() {
+			if first[source] != translated {
+				t.Fatalf("the flow from %d left from port %d and now from %d", source, first[source], translated)
+			}
 		}
-		if translated >= 32768 && translated <= 60999 {
-			t.Errorf("a flow leaves from port %d of ip_local_port_range", translated)
+		// The host's own, in the other direction.
+		for range 20 {
+			datagram(l.Host, to.String(), "the host's")
 		}
-	}
-	for source, translated := range m.round() {
-		if first[source] != translated {
-			t.Fatalf("the flow from %d left from port %d and now from %d", source, first[source], translated)
+		// A packet tries 128 ports, and the range takes 1,000: the next one goes on.
+		if got := systemInfo(l).Drops["masquerade-exhausted"]; got > 1000/128+1 {
+			t.Errorf("%d packets found no port", got)
 		}
-	}
-	// The host's own, in the other direction.
-	for range 20 {
-		datagram(l.Host, to.String(), "the host's")
-	}
-	// A packet tries 128 ports, and the range takes 1,000: the next one goes on.
-	if got := systemInfo(l).Drops["masquerade-exhausted"]; got > 1000/128+1 {
-		t.Errorf("%d packets found no port", got)
-	}
+	})
 }
 
 // holdUDP binds a port of the host, on every address, until the test ends.
-func holdUDP(t *testing.T, l *lab.Lab, number uint16) {
+func (f family) holdUDP(t *testing.T, l *lab.Lab, number uint16) {
 	t.Helper()
 	l.Host.Must(func() error {
-		conn, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(number)})
+		conn, err := net.ListenUDP(f.kind("udp"), &net.UDPAddr{Port: int(number)})
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
 		}
@@ -84,10 +83,10 @@ func holdUDP(t *testing.T, l *lab.Lab, number uint16) {
 	})
 }
 
-func holdConnectedUDP(t *testing.T, l *lab.Lab, number uint16, to netip.AddrPort) {
+func (f family) holdConnectedUDP(t *testing.T, l *lab.Lab, number uint16, to netip.AddrPort) {
 	t.Helper()
 	l.Host.Must(func() error {
-		conn, err := net.DialUDP("udp4", &net.UDPAddr{Port: int(number)}, net.UDPAddrFromAddrPort(to))
+		conn, err := net.DialUDP(f.kind("udp"), &net.UDPAddr{Port: int(number)}, net.UDPAddrFromAddrPort(to))
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
 		}
@@ -95,22 +94,27 @@ func holdConnectedUDP(t *testing.T, l *lab.Lab, number uint16, to netip.AddrPort
 	})
 }
 
-// flowSender asks an echo server from many ports of a container.
+// flowSender asks an echo server from many ports of the first container.
 type flowSender struct {
 	*tap
-	frame []byte // a question, but for its source port
+	family
+	to  netip.AddrPort
+	udp int // where a frame has its UDP header
 }
 
-func newFlowSender(t *testing.T, l *lab.Lab, container string, to netip.AddrPort) *flowSender {
-	t.Helper()
-	m := &flowSender{tap: tapIn(l, container)}
-	if err := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20); err != nil {
-		t.Fatal(err)
+func newFlowSender(l *lab.Lab, f family, to netip.AddrPort) *flowSender {
+	l.Helper()
+	m := &flowSender{tapIn(l, "net00"), f, to, 14 + 20}
+	if f.is6() {
+		m.udp = 14 + 40
 	}
-	own := addressOf(l, container, "bridge")
-	m.frame = packet{srcMAC: m.mac, dstMAC: gatewayMAC, src: own + ":1", dst: to.String(), payload: "?"}.bytes()
-	copy(m.frame[40:], []byte{0, 0}) // no checksum: it would change with the port
 	return m
+}
+
+// ask sends a question from a port.
+func (m *flowSender) ask(from int) {
+	m.t.Helper()
+	m.send(packet{srcMAC: m.mac, dstMAC: gatewayMAC, src: port(m.first, fmt.Sprint(from)), dst: m.to.String(), payload: "?"}.bytes())
 }
 
 // round asks once from every port, again from those that get no answer, and
@@ -123,8 +127,7 @@ func (m *flowSender) round() map[uint16]uint16 {
 			open := 0
 			for port := from; port < from+lotOfFlows; port++ {
 				if _, ok := seen[uint16(port)]; !ok {
-					binary.BigEndian.PutUint16(m.frame[34:], uint16(port))
-					m.send(m.frame)
+					m.ask(port)
 					open++
 				}
 			}
@@ -145,15 +148,15 @@ func (m *flowSender) collect(seen map[uint16]uint16, open int) {
 		if frame == nil {
 			return
 		}
-		if len(frame) < 42 || frame[23] != unix.IPPROTO_UDP {
+		if len(frame) < m.udp+8 || binary.BigEndian.Uint16(frame[m.udp:]) != m.to.Port() {
 			continue
 		}
-		address, _, _ := strings.Cut(string(frame[42:]), " ")
+		address, _, _ := strings.Cut(string(frame[m.udp+8:]), " ")
 		translated, err := netip.ParseAddrPort(address)
-		if err != nil || translated.Addr().String() != lab.HostAddr {
-			m.t.Fatal(fmt.Errorf("an answer says %q: %w", frame[42:], err))
+		if err != nil || translated.Addr().String() != m.host {
+			m.t.Fatal(fmt.Errorf("an answer says %q: %w", frame[m.udp+8:], err))
 		}
-		seen[binary.BigEndian.Uint16(frame[36:])] = translated.Port()
+		seen[binary.BigEndian.Uint16(frame[m.udp+2:])] = translated.Port()
 		open--
 	}
 }
