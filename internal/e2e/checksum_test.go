@@ -18,41 +18,42 @@ import (
 // offload included, whose checksums the kernel has computed or left for later
 // as the devices allow. A socket would not notice: it believes the kernel.
 func TestChecksumsOnTheWay(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		set func(l *lab.Lab)
-		// whether what comes into the container, and to the client, is left for later
-		in, out bool
-	}{
-		"left for later": {func(*lab.Lab) {}, true, true},
-		"computed by the client": {func(l *lab.Lab) {
-			setOffload(l.Client, "eth0", unix.ETHTOOL_STXCSUM, false)
-		}, false, true},
-		"computed by the client, not trusted": {func(l *lab.Lab) {
-			setOffload(l.Client, "eth0", unix.ETHTOOL_STXCSUM, false)
-			setOffload(l.Host, "eth0", unix.ETHTOOL_SRXCSUM, false)
-		}, false, true},
-		"computed by the host's device": {func(l *lab.Lab) {
-			setOffload(l.Host, "eth0", unix.ETHTOOL_STXCSUM, false)
-		}, true, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := lab.New(t)
-			test.set(l)
-			runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
-			runServer(l, "net01", "udp-echo", ":53", "-p", "5353:53/udp")
-			greeting(l.Client, lab.HostAddr+":8080")
-			datagram(l.Client, lab.HostAddr+":5353", "up?")
+	eachFamily(t, func(t *testing.T, f family) {
+		for name, test := range map[string]struct {
+			set func(l *lab.Lab)
+			// whether what comes into the container, and to the client, is left for later
+			in, out bool
+		}{
+			"left for later": {func(*lab.Lab) {}, true, true},
+			"computed by the client": {func(l *lab.Lab) {
+				setOffload(l.Client, "eth0", unix.ETHTOOL_STXCSUM, false)
+			}, false, true},
+			"computed by the client, not trusted": {func(l *lab.Lab) {
+				setOffload(l.Client, "eth0", unix.ETHTOOL_STXCSUM, false)
+				setOffload(l.Host, "eth0", unix.ETHTOOL_SRXCSUM, false)
+			}, false, true},
+			"computed by the host's device": {func(l *lab.Lab) {
+				setOffload(l.Host, "eth0", unix.ETHTOOL_STXCSUM, false)
+			}, true, false},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				l := f.lab(t)
+				test.set(l)
+				runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
+				runServer(l, "net01", "udp-echo", ":53", "-p", "5353:53/udp")
+				greeting(l.Client, port(f.host, "8080"))
+				datagram(l.Client, port(f.host, "5353"), "up?")
 
-			tcp, udp, outside := tapIn(l, "net00"), tapIn(l, "net01"), tapOn(l.Client, t, "eth0")
-			newTalk(t, l.Client, lab.HostAddr+":8080").say(strings.Repeat("0123456789", 10_000))
-			datagram(l.Client, lab.HostAddr+":5353", "hello")
-			tcp.expectChecksums("TCP, to the container", unix.IPPROTO_TCP, test.in)
-			udp.expectChecksums("UDP, to the container", unix.IPPROTO_UDP, test.in)
-			outside.expectChecksums("to the client", 0, test.out)
-		})
-	}
+				tcp, udp, outside := tapIn(l, "net00"), tapIn(l, "net01"), tapOn(l.Client, t, "eth0")
+				newTalk(t, l.Client, port(f.host, "8080")).say(strings.Repeat("0123456789", 10_000))
+				datagram(l.Client, port(f.host, "5353"), "hello")
+				tcp.expectChecksums("TCP, to the container", unix.IPPROTO_TCP, test.in)
+				udp.expectChecksums("UDP, to the container", unix.IPPROTO_UDP, test.in)
+				outside.expectChecksums("to the client", 0, test.out)
+			})
+		}
+	})
 }
 
 // setOffload switches one of the devices' features by its ethtool command.
@@ -80,7 +81,7 @@ func setOffload(n *lab.Namespace, device string, command uint32, on bool) {
 	})
 }
 
-// expectChecksums computes the checksum of every IPv4 frame of a protocol, 0 for
+// expectChecksums computes the checksum of every IP frame of a protocol, 0 for
 // TCP and UDP, that has come in. Those that are left for later hold the sum of
 // the pseudo header; whether that must be so, or must not, is `later`.
 func (p *tap) expectChecksums(what string, protocol byte, later bool) {
@@ -144,14 +145,21 @@ func (p *tap) untilQuiet() (all []tapped) {
 	}
 }
 
-// transportOf cuts an IPv4 frame into what a transport checksum is about.
+// transportOf cuts an IP frame into what a transport checksum is about.
 func transportOf(raw []byte, protocol byte) (segment, pseudo, field []byte, ok bool) {
-	if len(raw) < 34 || binary.BigEndian.Uint16(raw[12:]) != unix.ETH_P_IP || protocol != 0 && raw[23] != protocol {
+	const ip = 14
+	var has byte
+	switch {
+	case len(raw) >= ip+20 && binary.BigEndian.Uint16(raw[12:]) == unix.ETH_P_IP:
+		segment, pseudo, has = raw[ip+raw[ip]&0xf*4:ip+int(binary.BigEndian.Uint16(raw[ip+2:]))], raw[ip+12:ip+20], raw[ip+9]
+	case len(raw) >= ip+40 && binary.BigEndian.Uint16(raw[12:]) == unix.ETH_P_IPV6:
+		segment, pseudo, has = raw[ip+40:ip+40+int(binary.BigEndian.Uint16(raw[ip+4:]))], raw[ip+8:ip+40], raw[ip+6]
+	}
+	if protocol != 0 && has != protocol {
 		return nil, nil, nil, false
 	}
-	segment = raw[14+raw[14]&0xf*4 : 14+int(binary.BigEndian.Uint16(raw[16:]))]
-	pseudo = slices.Concat(raw[26:34], []byte{0, raw[23]}, binary.BigEndian.AppendUint16(nil, uint16(len(segment))))
-	switch raw[23] {
+	pseudo = slices.Concat(pseudo, []byte{0, has}, binary.BigEndian.AppendUint16(nil, uint16(len(segment))))
+	switch has {
 	case unix.IPPROTO_TCP:
 		return segment, pseudo, segment[16:18], true
 	case unix.IPPROTO_UDP:

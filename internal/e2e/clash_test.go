@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,35 +210,38 @@ func TestPublishReachesOldSockets(t *testing.T) {
 	})
 }
 
-// TestBroadcastStaysInTheNetwork covers a broadcast on a bridge that calls
-// iptables (br_netfilter.sh): it reaches the neighbours and the host, and nobody
-// else.
+// TestBroadcastStaysInTheNetwork covers what is for everybody, or for a group, on a
+// bridge that calls iptables (br_netfilter.sh): it reaches the neighbours and the
+// host, and nobody else.
 func TestBroadcastStaysInTheNetwork(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	callIptables(l.Host)
-	// Bridged frames are forwarded ones to iptables then; doctor says so.
-	rules := strings.ReplaceAll(strings.Replace(stateful, ":FORWARD DROP", ":FORWARD ACCEPT", 1), "-A FORWARD -j DROP\n", "")
-	if r := l.Host.RunInput(rules, "iptables-restore"); r.Code != 0 {
-		t.Fatal(r.Stderr)
-	}
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
-	l.OK("run", "-d", "--name=net00")
-	l.OK("run", "-d", "--name=beside")
-	l.OK("run", "-d", "--name=elsewhere", "--network=custombridge")
-	sender, beside, host := tapIn(l, "net00"), tapIn(l, "beside"), tapOn(l.Host, t, "sluice0")
-	elsewhere, outside := tapIn(l, "elsewhere"), tapOn(l.Client, t, "eth0")
-	const everybody = "everybody"
-	sender.send(packet{
-		srcMAC: firstMAC, dstMAC: mustMAC("ff:ff:ff:ff:ff:ff"), src: "172.17.0.2:7", dst: "172.17.255.255:7", payload: everybody,
-	}.bytes())
-	beside.until(everybody)
-	host.until(everybody)
-	for name, witness := range map[string]*tap{"another network": elsewhere, "the outside": outside} {
-		for frame := witness.receive(50 * time.Millisecond); frame != nil; frame = witness.receive(50 * time.Millisecond) {
-			if strings.Contains(string(frame), everybody) {
-				t.Errorf("%s got the broadcast", name)
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		callIptables(l.Host)
+		// Bridged frames are forwarded ones to iptables then; doctor says so.
+		rules, restore, to, toMAC := stateful, "iptables-restore", "172.17.255.255", "ff:ff:ff:ff:ff:ff"
+		if f.is6() {
+			rules, restore, to, toMAC = stateful6, "ip6tables-restore", allNodes, allNodesMAC
+		}
+		rules = regexp.MustCompile(`-A FORWARD.*\n`).ReplaceAllString(strings.Replace(rules, ":FORWARD DROP", ":FORWARD ACCEPT", 1), "")
+		if r := l.Host.RunInput(rules, restore); r.Code != 0 {
+			t.Fatal(r.Stderr)
+		}
+		f.network(l, "custombridge")
+		l.OK("run", "-d", "--name=net00")
+		l.OK("run", "-d", "--name=beside")
+		l.OK("run", "-d", "--name=elsewhere", "--network=custombridge")
+		sender, beside, host := tapIn(l, "net00"), tapIn(l, "beside"), tapOn(l.Host, t, "sluice0")
+		elsewhere, outside := tapIn(l, "elsewhere"), tapOn(l.Client, t, "eth0")
+		const everybody = "everybody"
+		sender.send(packet{srcMAC: firstMAC, dstMAC: mustMAC(toMAC), src: port(f.first, "7"), dst: port(to, "7"), payload: everybody}.bytes())
+		beside.until(everybody)
+		host.until(everybody)
+		for name, witness := range map[string]*tap{"another network": elsewhere, "the outside": outside} {
+			for frame := witness.receive(50 * time.Millisecond); frame != nil; frame = witness.receive(50 * time.Millisecond) {
+				if strings.Contains(string(frame), everybody) {
+					t.Errorf("%s got the broadcast", name)
+				}
 			}
 		}
-	}
+	})
 }
