@@ -82,6 +82,17 @@ func TestTooBigOnTheWay(t *testing.T) {
 		f.fromContainer(f.a, answer)
 		left = answer.hop().from(at(f.host, published))
 		inward("from a published port", tooBig(f.remote, left, 1280), f.a, answer.hop())
+
+		// No hop lies between a client and a member.
+		d := f.third()
+		f.alias(f.b)
+		sent = d.udp(40000, at(f.vip, 53))
+		f.fromContainer(d, sent)
+		e := tooBig(f.b.station, sent.to(f.b.at(53)).delivered(f.b), 1400)
+		verdict, out := f.errorFrom(f.b, e)
+		want := e.translated(f.vip, d.addr, sent, 0)
+		want.mac, want.hop = gatewayMAC, d.mac
+		f.expectError("to an alias", verdict, out, redirect, want)
 	})
 }
 

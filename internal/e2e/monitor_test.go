@@ -126,56 +126,58 @@ func (m *monitor) interrupt() {
 // TestMonitorDrops covers what several watchers are shown of packets that
 // containers, and others, send and do not get through.
 func TestMonitorDrops(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	l.OK("network", "create", "--subnet=172.20.0.0/16", "other")
-	runServer(l, "net00", "tcp-echo", ":80")
-	l.OK("run", "-d", "--name=net01", "--network=other")
-	l.Client.Route("172.17.0.0/16", lab.HostAddr)
-	before := descriptors(l)
+	eachFamily(t, func(t *testing.T, f family) {
+		l := f.lab(t)
+		f.network(l, "other")
+		runServer(l, "net00", "tcp-echo", ":80")
+		l.OK("run", "-d", "--name=net01", "--network=other")
+		l.Client.Route(f.inside, f.host)
+		before := descriptors(l)
 
-	every, one := startMonitor(l, "--format", "json"), startMonitor(l, "--format", "json", "--container", "net01")
-	isolation := startMonitor(l, "--reason", "isolation", "--reason", "martian")
-	fromOutside := func() { ask(l.Client, "udp-send", "172.17.0.2:53", "1") }
-	fromInside := func() { l.OK("exec", "net01", selfPath, "udp-send", "172.17.0.2:53", "1") }
-	isUnpublished := func(d api.Drop) bool { return d.Reason == "unpublished" }
-	isIsolation := func(d api.Drop) bool { return d.Reason == "isolation" }
+		every, one := startMonitor(l, "--format", "json"), startMonitor(l, "--format", "json", "--container", "net01")
+		isolation := startMonitor(l, "--reason", "isolation", "--reason", "martian")
+		fromOutside := func() { ask(l.Client, "udp-send", port(f.first, "53"), "1") }
+		fromInside := func() { l.OK("exec", "net01", selfPath, "udp-send", port(f.first, "53"), "1") }
+		isUnpublished := func(d api.Drop) bool { return d.Reason == "unpublished" }
+		isIsolation := func(d api.Drop) bool { return d.Reason == "isolation" }
 
-	d := every.until("a packet from outside is shown", fromOutside, isUnpublished)
-	if d.Hook != "uplink" || d.Device != "eth0" || d.Sender != "" || d.Receiver != "net00" || d.Protocol != "udp" ||
-		d.Destination != "172.17.0.2:53" || !strings.HasPrefix(d.Source, lab.ClientAddr+":") || d.Length != 20+8+8 ||
-		d.Packet != d.Source+" > "+d.Destination+" udp" || len(d.Frame) != 14+int(d.Length) || d.Description == "" || d.Time.IsZero() {
-		t.Errorf("from outside: %+v", d)
-	}
-	d = every.until("a packet from a container is shown", fromInside, isIsolation)
-	if d.Hook != "container" || d.Device != vethOf(l, "net01") || d.Sender != "net01" || d.Receiver != "net00" {
-		t.Errorf("from a container: %+v", d)
-	}
-	one.until("the other watcher sees it too", fromInside, isIsolation)
-	fromOutside()
-	isolation.Host.Eventually("the text has it", func() error {
-		fromInside()
-		if !strings.Contains(isolation.text(), " container isolation       172.20.0.2:") {
-			return errors.New(isolation.text())
+		header := map[bool]uint32{false: 20, true: 40}[f.is6()]
+		d := every.until("a packet from outside is shown", fromOutside, isUnpublished)
+		if d.Hook != "uplink" || d.Device != "eth0" || d.Sender != "" || d.Receiver != "net00" || d.Protocol != "udp" ||
+			d.Destination != port(f.first, "53") || !strings.HasPrefix(d.Source, port(f.client, "")) || d.Length != header+8+8 ||
+			d.Packet != d.Source+" > "+d.Destination+" udp" || len(d.Frame) != 14+int(d.Length) || d.Description == "" || d.Time.IsZero() {
+			t.Errorf("from outside: %+v", d)
 		}
-		return nil
-	})
-	isolation.interrupt()
-	every.interrupt()
-	one.interrupt()
-	for _, d := range one.drops() {
-		if !isIsolation(d) {
-			t.Errorf("net01's: %+v", d)
+		d = every.until("a packet from a container is shown", fromInside, isIsolation)
+		if d.Hook != "container" || d.Device != vethOf(l, "net01") || d.Sender != "net01" || d.Receiver != "net00" {
+			t.Errorf("from a container: %+v", d)
 		}
-	}
-	if strings.Contains(isolation.text(), "unpublished") {
-		t.Errorf("of isolation:\n%s", isolation.text())
-	}
-	l.Host.Eventually("the daemon reads no more", func() error {
-		if after := descriptors(l); after != before {
-			return fmt.Errorf("it has %d descriptors open, %d before", after, before)
+		one.until("the other watcher sees it too", fromInside, isIsolation)
+		fromOutside()
+		isolation.Host.Eventually("the text has it", func() error {
+			fromInside()
+			if !strings.Contains(isolation.text(), " container isolation       "+port(f.inOther, "")) {
+				return errors.New(isolation.text())
+			}
+			return nil
+		})
+		isolation.interrupt()
+		every.interrupt()
+		one.interrupt()
+		for _, d := range one.drops() {
+			if !isIsolation(d) {
+				t.Errorf("net01's: %+v", d)
+			}
 		}
-		return nil
+		if strings.Contains(isolation.text(), "unpublished") {
+			t.Errorf("of isolation:\n%s", isolation.text())
+		}
+		l.Host.Eventually("the daemon reads no more", func() error {
+			if after := descriptors(l); after > before {
+				return fmt.Errorf("it has %d descriptors open, %d before", after, before)
+			}
+			return nil
+		})
 	})
 }
 
