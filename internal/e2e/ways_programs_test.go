@@ -12,12 +12,13 @@ import (
 // ways are the ways in which a process may reach ADDR:PORT. Each returns what
 // the peer is called, and the answer.
 var ways = map[string]func(to netip.AddrPort) (peer, answer string, err error){
-	"tcp":             byTCP(""),
-	"tcp, bound":      byTCP("own"),
-	"udp, connected":  byConnectedUDP(""),
-	"udp, bound":      byConnectedUDP("own"),
-	"udp, sendto":     bySendto,
-	"udp, two sendto": byTwoSendto,
+	"tcp":                byTCP(""),
+	"tcp, bound":         byTCP("own"),
+	"udp, connected":     byConnectedUDP(""),
+	"udp, bound":         byConnectedUDP("own"),
+	"udp, sendto":        bySendto,
+	"udp, two sendto":    byTwoSendto,
+	"udp, bound, sendto": byBoundSendto,
 }
 
 // askEveryWay reaches each ADDR:PORT in every way of PROTOCOL, and prints a line
@@ -114,6 +115,19 @@ func byConnectedUDP(bound string) func(netip.AddrPort) (string, string, error) {
 
 func bySendto(to netip.AddrPort) (string, string, error) {
 	conn, err := listenFor(to)
+	if err != nil {
+		return "", "", err
+	}
+	defer conn.Close()
+	return sendto(conn, to)
+}
+
+func byBoundSendto(to netip.AddrPort) (string, string, error) {
+	local, err := localTo(to, "own")
+	if err != nil {
+		return "", "", err
+	}
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(local))
 	if err != nil {
 		return "", "", err
 	}
