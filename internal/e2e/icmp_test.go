@@ -127,6 +127,9 @@ func TestPortUnreachable(t *testing.T) {
 		expectRefused(t, "published", ask(l.Client, "udp-ask", port(f.host, "5353"), "?"))
 		expectRefused(t, "by an alias", l.Sluice("exec", "net01", selfPath, "udp-ask", service, "?"))
 		expectRefused(t, "by an alias, from the host", ask(l.Host, "udp-ask", service, "?"))
+		loopback := port(f.loopback, "5353")
+		expectRefused(t, "published, from the host", ask(l.Host, "udp-ask", loopback, "?"))
+		expectRefused(t, "published, from a loopback address", ask(l.Host, "udp-ask-from", port(f.loopback, "0"), loopback, "?"))
 	})
 }
 
