@@ -94,10 +94,28 @@ static __always_inline struct endpoint *flow_owner(const struct flow_head *flow)
 	return endpoint_current(flow->endpoint, flow->endpoint_generation);
 }
 
-static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)
+/* Whether a flow's time has not run out, if this is its state. */
+static __always_inline bool flow_fresh(const struct flow_head *flow, __u8 protocol, __u8 state, __u32 now)
 {
 	/* Signed: another CPU may have seen the flow after we read the clock. */
-	return (__s32)(now - flow->seen) <= (__s32)flow_timeout(protocol, flow->state) && flow_owner(flow);
+	return (__s32)(now - flow->seen) <= (__s32)flow_timeout(protocol, state);
+}
+
+static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)
+{
+	return flow_fresh(flow, protocol, flow->state, now) && flow_owner(flow);
+}
+
+/*
+ * Whether a flow is alive for a packet of its own, with these TCP flags. A reset
+ * may be one that nobody heeded: what is no SYN and no reset itself is of the
+ * connection as it was before, unless somebody else has taken its place.
+ */
+static __always_inline bool flow_goes_on(const struct flow_head *flow, __u8 protocol, __u8 flags, __u32 now)
+{
+	__u8 state = flags & (TCP_RST | TCP_SYN) ? flow->state : flow->state & ~FLOW_RESET;
+
+	return flow_fresh(flow, protocol, state, now) && flow_owner(flow);
 }
 
 /* Whether a flow is alive and stays as it is when a packet without TCP's flags comes. */

@@ -72,10 +72,15 @@ __noinline int flow_end(const flow_t *flow)
 	return 0;
 }
 
-/* Whether a packet opens anew what is there already: a client that reuses its port (RFC 9293 3.6.1). */
+/*
+ * Whether a packet opens anew what is there already: a client that reuses its
+ * port (RFC 9293 3.6.1). Whoever answers from outside is no such client, and
+ * might be anybody: a forged reset and SYN would end a connection at work.
+ */
 static __always_inline bool reopens(const packet_t *p, const struct flow_head *flow)
 {
-	return p->key.protocol == IPPROTO_TCP && tcp_opens(p) && flow_closing(flow->state);
+	return p->key.protocol == IPPROTO_TCP && tcp_opens(p) && flow_closing(flow->state) &&
+	       (flow->direction == DIRECTION_FORWARD || p->sender);
 }
 
 /*
@@ -91,7 +96,7 @@ static __always_inline flow_t *flow_find(packet_t *p, const found_t *found)
 	if (!flow)
 		return NULL;
 	now = now_seconds();
-	if (flow_alive(&flow->head, p->key.protocol, now) && !reopens(p, &flow->head)) {
+	if (flow_goes_on(&flow->head, p->key.protocol, p->tcp_flags, now) && !reopens(p, &flow->head)) {
 		if (dry_run || (flow->head.seen == now &&
 				flow->head.state == flow_next_state(&flow->head, p->key.protocol, p->tcp_flags)))
 			return flow;

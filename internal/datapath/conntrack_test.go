@@ -161,6 +161,58 @@ func TestSYNOnClosingFlow(t *testing.T) {
 	})
 }
 
+// TestForgedResetAndSYN covers somebody outside who knows a connection's
+// addresses and ports, but not its window: RFC 5961 3.2 and 4.2 leave it to the
+// container to refuse what it says.
+func TestForgedResetAndSYN(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		c.sends(ack)
+		created := f.half(c.forward).Head.Created
+		c.receives(rst)
+		if verdict := c.receives(syn); verdict != redirect {
+			t.Errorf("the SYN: verdict %d, want the container's", int32(verdict))
+		}
+		if verdict, _ := c.sends(ack | psh); verdict != redirect {
+			t.Errorf("data after it: verdict %d", int32(verdict))
+		}
+		f.expectState("data after it", flowReplied|flowConfirmed)
+		if got := f.half(c.forward).Head.Created; got != created {
+			t.Errorf("another flow, of %d, not of %d", got, created)
+		}
+	})
+}
+
+// TestForgedResetOfIdleConnection covers a reset out of the window while a
+// connection has nothing to say: what it says later is its flow's, as long as
+// nobody else has taken the port.
+func TestForgedResetOfIdleConnection(t *testing.T) {
+	const established = flowReplied | flowConfirmed
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, test := range map[string]struct {
+			seconds uint32
+			flags   uint8
+			alive   bool
+		}{
+			"data":                     {3600, ack | psh, true},
+			"an acknowledgement":       {3600, ack, true},
+			"a FIN":                    {3600, fin | ack, true},
+			"a reset":                  {3600, rst, false},
+			"a SYN":                    {3600, syn, false},
+			"data, after all timeouts": {7441, ack | psh, false},
+		} {
+			c := f.converseTCP()
+			f.editHeads(func(head *datapath.FlowHead) { head.State = established | flowReset })
+			f.age(test.seconds)
+			if alive := c.receives(test.flags) == redirect; alive != test.alive {
+				t.Errorf("%s: the flow goes on: %v, want %v", name, alive, test.alive)
+			}
+			f.evictAll()
+		}
+	})
+}
+
 // TestRemovalEndsFlows covers generations: the next packet of a flow whose
 // endpoint or rule was removed is nobody's.
 func TestRemovalEndsFlows(t *testing.T) {

@@ -53,11 +53,11 @@ func (c conversation) expectAlive(what string) {
 	}
 }
 
-// expectDead asserts that a packet of the other side is nobody's, and that
-// the flow leaves nothing behind.
+// expectDead asserts that a packet of the other side is nobody's, a reset, which
+// brings nothing back, and that the flow leaves nothing behind.
 func (c conversation) expectDead(what string) {
 	c.f.t.Helper()
-	if verdict := c.receives(ack); verdict != next {
+	if verdict := c.receives(rst); verdict != next {
 		c.f.t.Errorf("%s: verdict %d, want the flow dead", what, int32(verdict))
 	}
 	if n := len(c.f.halves()); n != 0 {

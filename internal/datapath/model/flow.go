@@ -100,27 +100,44 @@ func (m *Model) Evict(key Key) { delete(m.flows, key) }
 
 // timeout is how many seconds a flow lives without a packet: RFC 5382, 4787
 // and 5508.
-func (f *Flow) timeout() int32 {
+func (f *Flow) timeout() int32 { return f.timeoutIn(f.state) }
+
+// timeoutIn is the same, if the flow were in another state.
+func (f *Flow) timeoutIn(state uint8) int32 {
 	switch {
 	case isICMP(f.Forward.Protocol):
 		return 60
-	case f.Forward.Protocol == unix.IPPROTO_UDP && f.state&flowReplied != 0:
+	case f.Forward.Protocol == unix.IPPROTO_UDP && state&flowReplied != 0:
 		return 300
 	case f.Forward.Protocol == unix.IPPROTO_UDP:
 		return 120
-	case f.state&flowReset != 0:
+	case state&flowReset != 0:
 		return 10
-	case f.state&(flowFINForward|flowFINReply) != 0:
+	case state&(flowFINForward|flowFINReply) != 0:
 		return 240
-	case f.state&flowConfirmed != 0:
+	case state&flowConfirmed != 0:
 		return 7440
 	}
 	return 240
 }
 
 func (m *Model) alive(f *Flow) bool {
-	return int32(m.Now-f.seen) <= f.timeout() &&
-		m.ruleGenerations[f.rule.index] == f.rule.generation &&
+	return int32(m.Now-f.seen) <= f.timeout() && m.owned(f)
+}
+
+// goesOn says whether a flow is alive for a packet of its own: a reset may be
+// one that nobody heeded.
+func (m *Model) goesOn(f *Flow, p *packet) bool {
+	state := f.state
+	if p.flags&(tcpRST|tcpSYN) == 0 {
+		state &^= flowReset
+	}
+	return int32(m.Now-f.seen) <= f.timeoutIn(state) && m.owned(f)
+}
+
+// owned says whether what a flow depends on is still what it was.
+func (m *Model) owned(f *Flow) bool {
+	return m.ruleGenerations[f.rule.index] == f.rule.generation &&
 		m.endpointGenerations[f.endpoint.index] == f.endpoint.generation &&
 		(f.peer.index == 0 || m.endpointGenerations[f.peer.index] == f.peer.generation)
 }
@@ -136,8 +153,8 @@ func (m *Model) find(p *packet) *Flow {
 		return nil
 	}
 	closing := f.state&flowReset != 0 || finished(f.state)
-	reopens := p.protocol == unix.IPPROTO_TCP && p.opens() && closing
-	if m.alive(f) && !reopens && m.touch(f, key, p) {
+	reopens := p.protocol == unix.IPPROTO_TCP && p.opens() && closing && (key == f.Forward || p.sender != 0)
+	if m.goesOn(f, p) && !reopens && m.touch(f, key, p) {
 		return f
 	}
 	m.end(f, key)
