@@ -26,6 +26,12 @@ static __always_inline __u8 checksum_kind(struct __sk_buff *skb)
 	return bits >> __builtin_preserve_field_info(kernel->ip_summed, BPF_FIELD_RSHIFT_U64);
 }
 
+/* Whether a kind says what it is. */
+static __always_inline bool kind_known(__u8 kind)
+{
+	return kernel_context || kind != CHECKSUM_COMPLETE;
+}
+
 /*
  * sum_changed tells the kernel of a difference that no checksum in the packet
  * makes up for: the sum beside the packet, if there is one, has to follow.

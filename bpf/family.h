@@ -170,6 +170,7 @@
 #define plain_headers AF(plain_headers)
 #define port_of_host AF(port_of_host)
 #define read_plain AF(read_plain)
+#define unsummed AF(unsummed)
 #define write_plain AF(write_plain)
 #define look_up AF(look_up)
 #define short_deliver AF(short_deliver)

@@ -53,16 +53,34 @@ static __always_inline bool read_plain(struct __sk_buff *skb, struct plain_packe
 	return length >= least && ETH_LEN + length <= skb->len;
 }
 
-/* write_plain translates the packet, whose checksum is of a kind that the kernel need not follow. */
-static __always_inline void write_plain(struct plain_packet *p, __u8 protocol, const flow_t *to, __u8 kind)
+
+/*
+ * What the sum beside a packet has to follow: a checksum in the transport header makes
+ * up for the ports and, of IPv4, once too often for the addresses, since the IP header's
+ * does too.
+ */
+static __always_inline __u64 unsummed(bool has_checksum, __u64 addresses, __u64 ports, __u8 ttl, __u8 hops)
+{
+	__u64 hop = AF(HEADER_HAS_SUM) ? 0 : sum_replace(0, bpf_htons(ttl), bpf_htons(ttl - hops));
+
+	if (has_checksum)
+		return hop + (AF(HEADER_HAS_SUM) ? (__u32)~sum_fold32(addresses) : 0);
+	return hop + ports + (AF(HEADER_HAS_SUM) ? 0 : addresses);
+}
+
+/* write_plain translates the packet. */
+static __always_inline void write_plain(struct __sk_buff *skb, struct plain_packet *p, __u8 protocol, const flow_t *to, __u8 kind)
 {
 	__u64 addresses = addr_diff(addr_diff(0, p->ip->src, to->src), p->ip->dst, to->dst);
 	__u64 ports = sum_replace(sum_replace(0, p->ports->sport, to->sport), p->ports->dport, to->dport);
+	bool has_checksum = protocol == IPPROTO_TCP || p->ports->checksum;
 
 	if (protocol == IPPROTO_TCP)
 		checksum_write(&p->tcp->checksum, kind, false, addresses, ports);
-	else if (p->ports->checksum)
+	else if (has_checksum)
 		checksum_write(&p->ports->checksum, kind, true, addresses, ports);
+	if (kind == CHECKSUM_COMPLETE)
+		bpf_csum_update(skb, sum_fold32(unsummed(has_checksum, addresses, ports, ip_ttl(p->ip), to->head.hops)));
 	p->ports->sport = to->sport;
 	p->ports->dport = to->dport;
 	set_header(p->ip, to->src, to->dst, to->head.hops);
@@ -90,12 +108,12 @@ static __always_inline int short_deliver(struct __sk_buff *skb, const flow_t *fl
 	if (!endpoint || !(endpoint->flags & ENDPOINT_READY))
 		return NO_VERDICT;
 	network = network_of(endpoint);
-	if (!network || (flow && kind == CHECKSUM_COMPLETE) ||
+	if (!network || (flow && !kind_known(kind)) ||
 	    (skb->pkt_type != PACKET_HOST && bpf_skb_change_type(skb, PACKET_HOST)) ||
 	    !plain_headers(skb, &protocol, &p) || (flow && ip_ttl(p.ip) <= flow->head.hops))
 		return NO_VERDICT;
 	if (flow) {
-		write_plain(&p, protocol, flow, kind);
+		write_plain(skb, &p, protocol, flow, kind);
 		count_translated(flow->head.rule, ip_length(p.ip));
 	}
 	copy_mac(p.eth->dst, endpoint->mac);

@@ -31,7 +31,7 @@ static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *fl
 	struct uplink *uplink;
 	long code;
 
-	if (!fib || kind == CHECKSUM_COMPLETE || !plain_headers(skb, &protocol, &p) || ip_ttl(p.ip) <= flow->head.hops)
+	if (!fib || !kind_known(kind) || !plain_headers(skb, &protocol, &p) || ip_ttl(p.ip) <= flow->head.hops)
 		return NO_VERDICT;
 	code = fib_find(skb, fib, protocol, plain_segment_length(skb, &p, protocol), flow->src, flow->dst, false);
 	if (code != BPF_FIB_LKUP_RET_SUCCESS && code != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -40,7 +40,7 @@ static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *fl
 	if (!uplink || (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) ||
 	    !plain_headers(skb, &protocol, &p))
 		return NO_VERDICT;
-	write_plain(&p, protocol, flow, kind);
+	write_plain(skb, &p, protocol, flow, kind);
 	count_translated(flow->head.rule, ip_length(p.ip));
 	count(&packet_counts, HOOK_CONTAINER * VERDICTS + VERDICT_REDIRECT);
 	return redirect_outside(skb, fib);
