@@ -55,35 +55,57 @@ static __always_inline bool read_plain(struct __sk_buff *skb, struct plain_packe
 
 
 /*
- * What the sum beside a packet has to follow: a checksum in the transport header makes
- * up for the ports and, of IPv4, once too often for the addresses, since the IP header's
- * does too.
+ * follow_sum tells the kernel what write_plain will make of the sum beside a packet,
+ * if there is one: a checksum in the transport header makes up for the ports and, of
+ * IPv4, once too often for the addresses, since the IP header's does too.
  */
-static __always_inline __u64 unsummed(bool has_checksum, __u64 addresses, __u64 ports, __u8 ttl, __u8 hops)
+__noinline int follow_sum(struct __sk_buff *skb, const flow_t *to)
 {
-	__u64 hop = AF(HEADER_HAS_SUM) ? 0 : sum_replace(0, bpf_htons(ttl), bpf_htons(ttl - hops));
+	__u64 addresses, ports, diff = 0;
+	struct plain_packet p;
+	__u8 protocol, ttl;
 
-	if (has_checksum)
-		return hop + (AF(HEADER_HAS_SUM) ? (__u32)~sum_fold32(addresses) : 0);
-	return hop + ports + (AF(HEADER_HAS_SUM) ? 0 : addresses);
+	if (!to || !plain_headers(skb, &protocol, &p))
+		return 0;
+	addresses = addr_diff(addr_diff(0, p.ip->src, to->src), p.ip->dst, to->dst);
+	ports = sum_replace(sum_replace(0, p.ports->sport, to->sport), p.ports->dport, to->dport);
+	ttl = ip_ttl(p.ip);
+	if (!AF(HEADER_HAS_SUM))
+		diff = sum_replace(0, bpf_htons(ttl), bpf_htons(ttl - to->head.hops));
+	if (protocol == IPPROTO_UDP && !p.ports->checksum)
+		diff += ports + (AF(HEADER_HAS_SUM) ? 0 : addresses);
+	else if (AF(HEADER_HAS_SUM))
+		diff += (__u32)~sum_fold32(addresses);
+	bpf_csum_update(skb, sum_fold32(diff));
+	return 0;
 }
 
 /* write_plain translates the packet. */
-static __always_inline void write_plain(struct __sk_buff *skb, struct plain_packet *p, __u8 protocol, const flow_t *to, __u8 kind)
+static __always_inline void write_plain(struct plain_packet *p, __u8 protocol, const flow_t *to, __u8 kind)
 {
 	__u64 addresses = addr_diff(addr_diff(0, p->ip->src, to->src), p->ip->dst, to->dst);
 	__u64 ports = sum_replace(sum_replace(0, p->ports->sport, to->sport), p->ports->dport, to->dport);
-	bool has_checksum = protocol == IPPROTO_TCP || p->ports->checksum;
 
 	if (protocol == IPPROTO_TCP)
 		checksum_write(&p->tcp->checksum, kind, false, addresses, ports);
-	else if (has_checksum)
+	else if (p->ports->checksum)
 		checksum_write(&p->ports->checksum, kind, true, addresses, ports);
-	if (kind == CHECKSUM_COMPLETE)
-		bpf_csum_update(skb, sum_fold32(unsummed(has_checksum, addresses, ports, ip_ttl(p->ip), to->head.hops)));
 	p->ports->sport = to->sport;
 	p->ports->dport = to->dport;
 	set_header(p->ip, to->src, to->dst, to->head.hops);
+}
+
+/* translate_plain does so with the sum beside the packet, false when it has changed nothing. */
+static __always_inline bool translate_plain(struct __sk_buff *skb, struct plain_packet *p, __u8 protocol, const flow_t *to,
+					    __u8 kind)
+{
+	if (kind == CHECKSUM_COMPLETE) {
+		follow_sum(skb, to);
+		if (!plain_headers(skb, &protocol, p))
+			return false; /* for the verifier: they are still there */
+	}
+	write_plain(p, protocol, to, kind);
+	return true;
 }
 
 /* look_up finds the half of a key, for the long way too. */
@@ -113,7 +135,8 @@ static __always_inline int short_deliver(struct __sk_buff *skb, const flow_t *fl
 	    !plain_headers(skb, &protocol, &p) || (flow && ip_ttl(p.ip) <= flow->head.hops))
 		return NO_VERDICT;
 	if (flow) {
-		write_plain(skb, &p, protocol, flow, kind);
+		if (!translate_plain(skb, &p, protocol, flow, kind))
+			return NO_VERDICT;
 		count_translated(flow->head.rule, ip_length(p.ip));
 	}
 	copy_mac(p.eth->dst, endpoint->mac);

@@ -38,9 +38,8 @@ static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *fl
 		return NO_VERDICT;
 	uplink = route_uplink(fib);
 	if (!uplink || (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) ||
-	    !plain_headers(skb, &protocol, &p))
+	    !plain_headers(skb, &protocol, &p) || !translate_plain(skb, &p, protocol, flow, kind))
 		return NO_VERDICT;
-	write_plain(skb, &p, protocol, flow, kind);
 	count_translated(flow->head.rule, ip_length(p.ip));
 	count(&packet_counts, HOOK_CONTAINER * VERDICTS + VERDICT_REDIRECT);
 	return redirect_outside(skb, fib);
