@@ -16,8 +16,11 @@ type pins struct{ root, version string }
 
 func pinsOf(root string) pins { return pins{root, fmt.Sprintf("v%d", Layout)} }
 
+// unfinishedMark ends the names of directories whose maps are not filled yet.
+const unfinishedMark = "+"
+
 // unfinished is where the maps of a layout are filled from those of another.
-func (p pins) unfinished() pins { return pins{p.root, p.version + "+"} }
+func (p pins) unfinished() pins { return pins{p.root, p.version + unfinishedMark} }
 
 func (p pins) layout() string { return filepath.Join(p.root, p.version) }
 func (p pins) maps() string   { return filepath.Join(p.layout(), "maps") }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -23,9 +24,6 @@ func (l *Loader) Upgraded() *Upgrade { return l.upgraded }
 // this one, the maps are made in a place of their own until they are filled: a
 // daemon that is killed meanwhile leaves nothing that the next one would believe.
 func (l *Loader) beginUpgrade() (others []pins, err error) {
-	if err := os.RemoveAll(l.pins.unfinished().layout()); err != nil {
-		return nil, fmt.Errorf("remove an unfinished upgrade: %w", err)
-	}
 	others, begun, err := l.layouts()
 	if err != nil || len(others) == 0 {
 		return nil, err
@@ -41,6 +39,7 @@ func (l *Loader) beginUpgrade() (others []pins, err error) {
 }
 
 // layouts returns the pins of other layouts, and whether there are some of this one.
+// It removes those that were never finished, by whichever version.
 func (l *Loader) layouts() (others []pins, own bool, err error) {
 	entries, err := os.ReadDir(l.pins.root)
 	if err != nil {
@@ -50,7 +49,12 @@ func (l *Loader) layouts() (others []pins, own bool, err error) {
 		switch name := entry.Name(); {
 		case name == l.pins.version:
 			own = true
-		case strings.HasPrefix(name, "v") && !strings.HasSuffix(name, "+"):
+		case !strings.HasPrefix(name, "v"):
+		case strings.HasSuffix(name, unfinishedMark):
+			if err := os.RemoveAll(filepath.Join(l.pins.root, name)); err != nil {
+				return nil, false, fmt.Errorf("remove an unfinished upgrade: %w", err)
+			}
+		default:
 			others = append(others, pins{l.pins.root, name})
 		}
 	}

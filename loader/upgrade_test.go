@@ -117,8 +117,9 @@ func TestUpgradeAfterAKill(t *testing.T) {
 	must(t, first.Maps()["flows4"].Put(flowKey(1), flow(6)))
 	first.Close()
 	h.becomesOther()
-	unfinished := loader.PinsDir(h.root) + "+"
-	must(t, os.MkdirAll(filepath.Join(unfinished, "maps"), 0o700))
+	for _, unfinished := range []string{loader.PinsDir(h.root) + "+", h.other() + "+"} {
+		must(t, os.MkdirAll(filepath.Join(unfinished, "maps"), 0o700))
+	}
 
 	second := h.open("")
 	h.wantNoOther()
