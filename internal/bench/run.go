@@ -113,7 +113,7 @@ func (s *Scenario) runPart(ctx context.Context, e Env, p part, rounds int, progr
 	if err != nil {
 		return nil, err
 	}
-	for round := 1; round <= rounds; round++ {
+	for round := 1; round <= rounds && len(contests) > 0; round++ {
 		fmt.Fprintf(progress, "%s: round %d of %d\n", s.Name, round, rounds)
 		for _, c := range contests {
 			measured, err := s.turns(ctx, &e, c, round)
