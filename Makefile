@@ -54,7 +54,7 @@ test: root go test-tools dockerd ## every test, on real packets (root)
 
 # BENCH has flags of bin/sluice-bench: make bench BENCH='-rounds 21 -json rows.json'
 .PHONY: bench
-bench: root build bench-tools ## sluice beside iptables, nftables and a bare redirect (root)
+bench: root build bench-tools ## sluice beside iptables, nftables, a router and plain loopback (root)
 	bin/sluice-bench $(BENCH)
 
 .PHONY: bench-programs
