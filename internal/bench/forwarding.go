@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // The arms beside ArmFloor.
@@ -15,18 +14,7 @@ const (
 	armNftables = "nftables"
 )
 
-// packetsPerFlow is how many packets each of many flows has in a turn: what a
-// conntrack notes once a second is then noted for some of them, as in life.
-const packetsPerFlow = 2
-
-// framesAtOnce is what a thread with a real-time priority may send in one go.
-const framesAtOnce = 50_000
-
 const forwardingName = "forwarding"
-
-// leastDelivered is the part of the frames that has to arrive, or the round
-// says nothing.
-const leastDelivered = 0.99
 
 // forwarding is what a packet of an established flow of UDP costs: one CPU sends
 // small frames, of each flow in turn, and they end where they leave the host:
@@ -159,91 +147,4 @@ func newForwarders(e *Env, c candidate, p plan, headings []heading) (forwarders 
 		forwarders = append(forwarders, f)
 	}
 	return forwarders, nil
-}
-
-// forwarder measures one arm of one contest.
-type forwarder struct {
-	heading    heading
-	lane       *lane
-	end        hook // where the frames end
-	translates bool // and so has flows
-	sender     *sender
-	sink       *sink // of what arrives at end, once it is settled
-	frames     int
-}
-
-func newForwarder(e *Env, c candidate, s *site, h heading) (f *forwarder, err error) {
-	f = &forwarder{heading: h, lane: h.path.lane(s, h.family), frames: e.Frames}
-	if h.flows > 1 {
-		f.frames = max(e.Frames, packetsPerFlow*h.flows)
-	}
-	f.translates = c.name != ArmFloor && c.name != armRedirect
-	f.end = h.path.end(s)
-	if c.name == ArmFloor {
-		f.end = h.path.entry(s).ingress()
-	}
-	if f.translates {
-		if err := f.lane.prove(); err != nil {
-			return nil, fmt.Errorf("nothing came through: %w", err)
-		}
-	}
-	frames, err := f.lane.frames(h.flows)
-	if err != nil {
-		return nil, err
-	}
-	f.sender, err = newSender(e, f.lane.from, frames)
-	return f, err
-}
-
-func (f *forwarder) measure() ([]sample, error) {
-	before, err := f.sink.count()
-	if err != nil {
-		return nil, err
-	}
-	elapsed, err := f.send()
-	if err != nil {
-		return nil, err
-	}
-	got, err := f.sink.arrived(before, f.frames)
-	if err != nil {
-		return nil, err
-	}
-	s := sample{
-		parameters: f.heading.parameters(),
-		value:      float64(elapsed.Nanoseconds()) / float64(f.frames),
-		unit:       "ns/packet",
-	}
-	if float64(got) < leastDelivered*float64(f.frames) {
-		s.err = fmt.Errorf("%d of %d frames arrived", got, f.frames)
-	}
-	return []sample{s}, nil
-}
-
-// send sends the frames of a turn, with rests, which do not count.
-func (f *forwarder) send() (total time.Duration, err error) {
-	for sent := 0; sent < f.frames; {
-		n := min(framesAtOnce, f.frames-sent)
-		elapsed, err := f.sender.send(n, lastCPU())
-		if err != nil {
-			return 0, err
-		}
-		rest(elapsed)
-		total += elapsed
-		sent += n
-	}
-	return total, nil
-}
-
-// arrived returns how many frames of those expected came since the sink counted
-// before. Those that are still on their way get a moment.
-func (s *sink) arrived(before uint64, expected int) (uint64, error) {
-	for range 10 {
-		now, err := s.count()
-		if err != nil || now-before >= uint64(expected) {
-			return now - before, err
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	now, err := s.count()
-	return now - before, err
 }
