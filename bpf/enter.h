@@ -54,6 +54,15 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to, 
 	return size <= most && !bpf_skb_load_bytes(skb, offset, to, size);
 }
 
+/*
+ * The length of an IP packet whose header says `said`, and `more` that it does not
+ * count: nothing where 16 bits cannot say it, which a device has yet to cut (BIG TCP).
+ */
+static __always_inline __u32 whole_length(struct __sk_buff *skb, __u16 said, __u32 more)
+{
+	return said || !skb->gso_size ? said + more : skb->len - LINK_LEN;
+}
+
 /* add_link puts an Ethernet header without addresses before the IP header. */
 static __always_inline bool add_link(struct __sk_buff *skb)
 {

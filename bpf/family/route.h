@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The way out: the host's routing table decides, an uplink carries. */
 
-/* The IP length that has to fit an MTU: of each segment when the packet is GSO. */
+/*
+ * The IP length that has to fit an MTU: of each segment when the packet is GSO.
+ * What 16 bits cannot say fits none that they can.
+ */
 static __always_inline __u16 segment_length(struct __sk_buff *skb, packet_t *p)
 {
-	__u32 header_len = sizeof(struct udp_header);
+	__u32 header_len = sizeof(struct udp_header), length = p->length;
 	struct tcp_header *tcp;
 
-	if (!skb->gso_size)
-		return p->length;
-	if (p->key.protocol == IPPROTO_TCP) {
+	if (skb->gso_size && p->key.protocol == IPPROTO_TCP) {
 		tcp = transport_bytes(skb, p, sizeof(*tcp));
 		header_len = tcp ? (tcp->data_offset >> 4) * 4 : sizeof(*tcp);
 	}
-	return p->transport - LINK_LEN + header_len + skb->gso_size;
+	if (skb->gso_size)
+		length = p->transport - LINK_LEN + header_len + skb->gso_size;
+	/* The kernel puts a jumbo option in front itself, and takes it away when it cuts (RFC 2675). */
+	if (FAMILY == 6 && p->length > 0xffff + sizeof(ip_header_t) && p->transport > LINK_LEN + sizeof(ip_header_t))
+		length -= 8;
+	return length > 0xffff ? 0xffff : length;
 }
 
 /*

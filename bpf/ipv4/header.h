@@ -14,7 +14,7 @@ static __always_inline bool parse_ip4(struct __sk_buff *skb, struct packet4 *p)
 	if (!ip || ip->version_ihl >> 4 != 4)
 		return false;
 	header_len = (ip->version_ihl & 0xf) * 4;
-	p->length = bpf_ntohs(ip->total_len);
+	p->length = whole_length(skb, bpf_ntohs(ip->total_len), 0);
 	if (header_len < sizeof(*ip) || p->length < header_len || LINK_LEN + p->length > skb->len)
 		return false;
 	p->transport = LINK_LEN + header_len;

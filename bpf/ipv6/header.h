@@ -82,7 +82,7 @@ static __always_inline bool parse_ip6(struct __sk_buff *skb, struct packet6 *p)
 
 	if (!ip || (ip->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return false;
-	p->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	p->length = whole_length(skb, bpf_ntohs(ip->payload_len), sizeof(*ip));
 	if (LINK_LEN + p->length > skb->len)
 		return false;
 	p->transport = LINK_LEN + sizeof(*ip);

@@ -55,7 +55,7 @@ func (p *packet) parseIPv4(cut bool) bool {
 	if len(ip) < 20 || ip[0]>>4 != 4 {
 		return false
 	}
-	header, length := int(ip[0]&15)*4, int(be16(ip[2:]))
+	header, length := int(ip[0]&15)*4, p.saidLength(ip[2:], 0)
 	if cut {
 		length = len(ip)
 	}
@@ -75,7 +75,7 @@ func (p *packet) parseIPv6(cut bool) bool {
 	if len(ip) < 40 || ip[0]>>4 != 6 {
 		return false
 	}
-	length := 40 + int(be16(ip[4:]))
+	length := p.saidLength(ip[4:], 40)
 	if cut {
 		length = len(ip)
 	}

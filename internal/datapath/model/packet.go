@@ -166,6 +166,15 @@ func (p *packet) writeMACs(dst, src []byte) {
 	copy(p.raw[6:], src)
 }
 
+// saidLength is what an IP header says of a packet's length: nothing of one that is
+// to be cut and longer than 16 bits can say, which is all of the frame.
+func (p *packet) saidLength(field []byte, more int) int {
+	if n := int(be16(field)); n != 0 || p.gso == 0 {
+		return n + more
+	}
+	return p.end - p.network
+}
+
 // length is that of the IP packet.
 func (p *packet) length() int { return p.end - p.network }
 
@@ -181,7 +190,11 @@ func (p *packet) mtuLength() int {
 			header = int(p.raw[p.transport+12]>>4) * 4
 		}
 	}
-	return int(uint16(p.transport - p.network + header + p.gso))
+	length := p.transport - p.network + header + p.gso
+	if p.ethertype != etherIPv4 && p.length() > 0xffff+ipv6.header && p.transport > p.network+ipv6.header {
+		length -= 8 // the kernel's own jumbo option, which it takes away
+	}
+	return min(length, 0xffff)
 }
 
 // opens says whether the packet may begin a flow.
