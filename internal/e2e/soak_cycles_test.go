@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-var soakCycleCount = flag.Int("soak.cycles", 60, "how often the soak `cycles` makes something and removes it")
+var soakCycleCount = flag.Int("soak.cycles", 40, "how often the soak `cycles` makes something and removes it")
 
 // cycleWorkers do so at once.
 const cycleWorkers = 8

@@ -15,7 +15,7 @@ import (
 	"github.com/sluice-net/sluice/loader"
 )
 
-var soakFlood = flag.Int("soak.flood", 20000, "packets of each flood of the soak `floods`, each of which begins a flow")
+var soakFlood = flag.Int("soak.flood", 10000, "packets of each flood of the soak `floods`, each of which begins a flow")
 
 // floodTables are the sizes of the tables: what a flood brings fills that of young
 // flows many times over, and what comes and goes meanwhile adds to the established

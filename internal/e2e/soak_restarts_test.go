@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
-var soakRestartTimes = flag.Int("soak.restarts", 3, "how often the soak `restarts` replaces the daemon")
+var soakRestartTimes = flag.Int("soak.restarts", 1, "how often the soak `restarts` replaces the daemon")
 
 // soakRestarts kills the daemon again and again amid established connections and
 // such as come and go, sometimes while it starts or upgrades. The next one is of this version
