@@ -132,14 +132,16 @@ func (l *Loader) Attached(hook datapath.Hook) ([]string, error) {
 	return devices, nil
 }
 
-// attach attaches in the loader's mode and takes away what a daemon in the other
-// mode has left, or packets would be handled twice.
+// attach attaches in the loader's mode and takes away what was attached in the
+// other, or packets would be handled twice. A qdisc of ours stays until detach: the
+// kernel stops a device while it takes one away (qdisc_graft in
+// net/sched/sch_api.c), and what is sent just then is lost.
 func (l *Loader) attach(hook datapath.Hook, program *ebpf.Program, device string, ifindex int, dir direction) error {
 	pin, mark := l.pins.link(hook.String(), device), l.pins.qdisc(device)
 	var err error
 	if l.mode == AttachTCX {
 		if err = attachTCX(pin, program, ifindex, dir); err == nil {
-			err = detachClsact(mark, device, dir)
+			err = deleteFilter(ifindex, dir)
 		}
 	} else {
 		if err = attachClsact(mark, program, ifindex, dir); err == nil {

@@ -130,6 +130,31 @@ func TestClsactSuccessorReplacesTheFilter(t *testing.T) {
 	h.wantQdiscs(ifindex) // though it was the first that made it
 }
 
+// TestLinkInPlaceOfFilter covers a link that takes a filter's place. The qdisc stays
+// until the program is detached: to take it away stops the device for a moment.
+func TestLinkInPlaceOfFilter(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	l := h.open("")
+	ifindex := h.veth("web")
+	must(t, l.FilterContainer("web", ifindex))
+	h.wantFilters(ifindex, netlink.HANDLE_MIN_INGRESS, id(t, l, datapath.HookContainer))
+	filtered, err := l.ContainerFiltered(ifindex)
+	must(t, err)
+	equal(t, "has a filter", filtered, true)
+
+	must(t, l.AttachContainer("web", ifindex))
+	h.wantFilters(ifindex, netlink.HANDLE_MIN_INGRESS)
+	h.wantQdiscs(ifindex, "clsact")
+	filtered, err = l.ContainerFiltered(ifindex)
+	must(t, err)
+	equal(t, "has a filter still", filtered, false)
+
+	must(t, l.DetachContainer("web"))
+	h.wantQdiscs(ifindex)
+	h.wantNoMarks()
+}
+
 func TestClsactBesideOthers(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
