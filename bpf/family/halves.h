@@ -63,11 +63,14 @@ static __always_inline bool halves_match(const flow_key_t *key, const flow_t *ot
 	       other->dport == key->sport && other->head.back_zone == key->zone;
 }
 
+/* One that another CPU moves meanwhile may be in neither table when that is looked at: hence the third look. */
 static __always_inline flow_t *half_find(const flow_key_t *key)
 {
 	flow_t *half = bpf_map_lookup_elem(&AF(flows), key);
 
-	return half ? half : bpf_map_lookup_elem(&AF(nursery), key);
+	if (!half)
+		half = bpf_map_lookup_elem(&AF(nursery), key);
+	return half ? half : bpf_map_lookup_elem(&AF(flows), key);
 }
 
 /* The same, where another half of its flow was found in this state: most likely in the same table. */
@@ -78,7 +81,7 @@ static __always_inline flow_t *half_beside(const flow_key_t *key, __u8 state)
 	if (state & FLOW_TENURED)
 		return half_find(key);
 	half = bpf_map_lookup_elem(&AF(nursery), key);
-	return half ? half : bpf_map_lookup_elem(&AF(flows), key);
+	return half ? half : half_find(key);
 }
 
 /* What a short way has found for its packet, if it has looked. */
