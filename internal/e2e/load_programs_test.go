@@ -32,29 +32,18 @@ type loadResult struct {
 
 // loadServe sends back what every connection to ADDR:PORT says.
 func loadServe(args []string) error {
-	listener, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			defer conn.Close()
-			buffer := make([]byte, 64)
-			for {
-				n, err := conn.Read(buffer)
-				if err != nil {
-					return
-				}
-				if _, err := conn.Write(buffer[:n]); err != nil {
-					return
-				}
+	return serveTCP(args[0], func(conn net.Conn) {
+		buffer := make([]byte, 64)
+		for {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				return
 			}
-		}()
-	}
+			if _, err := conn.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	})
 }
 
 // loadKeep keeps N connections to a load-serve at ADDR:PORT, each of which says a
