@@ -46,28 +46,42 @@ func diagnose(l *lab.Lab) (findings []api.Finding) {
 // expectFinding asserts that a check found something, and with which words.
 func expectFinding(l *lab.Lab, check, status, words string) {
 	l.Helper()
+	if err := lookFor(l, check, status, words); err != nil {
+		l.Error(err)
+	}
+}
+
+func lookFor(l *lab.Lab, check, status, words string) error {
+	l.Helper()
 	var found []api.Finding
 	for _, f := range diagnose(l) {
-		if f.Check == check {
-			found = append(found, f)
+		if f.Check != check {
+			continue
 		}
-	}
-	for _, f := range found {
 		if f.Status == status && strings.Contains(f.Text+"; "+f.Advice, words) {
-			return
+			return nil
 		}
+		found = append(found, f)
 	}
-	l.Errorf("%s: no %s with %q among %+v", check, status, words, found)
+	return fmt.Errorf("%s: no %s with %q among %+v", check, status, words, found)
 }
 
 // expectHealthy asserts that no check finds a problem.
 func expectHealthy(l *lab.Lab) {
 	l.Helper()
+	if err := lookForProblems(l); err != nil {
+		l.Error(err)
+	}
+}
+
+func lookForProblems(l *lab.Lab) (err error) {
+	l.Helper()
 	for _, f := range diagnose(l) {
 		if f.Status == api.FindingProblem {
-			l.Errorf("a problem of a host that has none: %+v", f)
+			err = errors.Join(err, fmt.Errorf("a problem of a host that has none: %+v", f))
 		}
 	}
+	return err
 }
 
 // TestDoctorFindsWhatIsBroken breaks one thing after the other; each is found,
@@ -118,22 +132,17 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		if err := broken.do(); err != nil {
 			t.Fatalf("%s: %v", broken.name, err)
 		}
-		l.Host.Eventually("the daemon sees "+broken.name, func() error { // uplinks come by netlink
-			for _, f := range diagnose(l) {
-				if f.Check == broken.check && f.Status == broken.status {
-					return nil
-				}
+		l.Host.Eventually(broken.name+" is found", func() error { // uplinks come by netlink
+			err := lookFor(l, broken.check, broken.status, broken.words)
+			if err != nil && broken.check == "devices" { // a repair that was under way has taken it back
+				return errors.Join(err, broken.do())
 			}
-			if broken.check == "devices" { // a repair that was under way has taken it back
-				return errors.Join(errors.New("no such finding"), broken.do())
-			}
-			return errors.New("no such finding")
+			return err
 		})
-		expectFinding(l, broken.check, broken.status, broken.words)
 		if err := broken.undo(); err != nil {
 			t.Fatalf("%s, taken back: %v", broken.name, err)
 		}
-		expectHealthy(l)
+		l.Host.Eventually("nothing is left of "+broken.name, func() error { return lookForProblems(l) })
 	}
 }
 
