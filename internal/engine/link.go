@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // A program that a link attaches is the cheapest for packets, but the kernel takes
 // a grace period of RCU to attach it, under the lock of all devices. So a new
@@ -10,7 +14,7 @@ import "time"
 // linking is when filters are replaced by links.
 type linking struct {
 	timer *time.Timer
-	since time.Time // when the first of those that wait came
+	since time.Time // when the first of those that wait came; zero when none does
 	held  bool      // for tests
 }
 
@@ -26,18 +30,26 @@ func (e *Engine) linkLater() {
 		return
 	}
 	now := time.Now()
-	if len(e.filtered) == 1 {
+	if e.linking.since.IsZero() {
 		e.linking.since = now
 	}
 	e.linking.timer.Reset(min(burialQuiet, max(0, e.linking.since.Add(burialPatience).Sub(now))))
 }
 
-// linkFiltered gives every endpoint its link, one by one, so that verbs can come
-// in between.
+// linkFiltered gives every endpoint that waits its link, one by one, so that verbs
+// can come in between.
 func (e *Engine) linkFiltered() {
-	for more := true; more; {
+	var waiting []string
+	_ = e.during(func() error {
+		e.linking.since = time.Time{}
+		waiting = slices.Collect(maps.Keys(e.filtered))
+		return nil
+	})
+	for _, id := range waiting {
 		_ = e.during(func() error {
-			more = e.linkOne()
+			if e.filtered[id] {
+				e.linkOne(id)
+			}
 			return nil
 		})
 	}
@@ -45,20 +57,18 @@ func (e *Engine) linkFiltered() {
 
 // linkAll is linkFiltered for who holds e.verb.
 func (e *Engine) linkAll() {
-	for e.linkOne() {
+	e.linking.since = time.Time{}
+	for id := range e.filtered {
+		e.linkOne(id)
 	}
 }
 
-// linkOne reports whether there may be others; e.verb is held.
-func (e *Engine) linkOne() bool {
-	for id := range e.filtered {
-		err := e.link(id)
-		if err != nil {
-			e.log.Error("an endpoint keeps a program that costs its packets more", "endpoint", id, "error", err)
-		}
-		return err == nil
+// linkOne leaves an endpoint that cannot have its link to the next repair; e.verb
+// is held.
+func (e *Engine) linkOne(id string) {
+	if err := e.link(id); err != nil {
+		e.log.Error("an endpoint keeps a program that costs its packets more", "endpoint", id, "error", err)
 	}
-	return false
 }
 
 func (e *Engine) link(id string) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 // TestFilterThenLink: an endpoint has a filter when it is made and a link a moment
@@ -45,6 +47,27 @@ func TestFilterGoesOn(t *testing.T) {
 	}
 	must(t, f.Repair(context.Background()))
 	f.wantLinked(ep)
+}
+
+// TestFilterKeepsNobodyBack: an endpoint that cannot have a link does not keep
+// others from theirs, in whichever order they come.
+func TestFilterKeepsNobodyBack(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var eps []Endpoint
+	for range 8 {
+		eps = append(eps, f.createEndpoint("bridge"))
+	}
+	for _, ep := range eps[:4] {
+		link, err := netlink.LinkByName(ep.HostDevice)
+		must(t, err)
+		must(t, netlink.LinkDel(link))
+	}
+	f.linkFiltered()
+	for _, ep := range eps[4:] {
+		f.wantLinked(ep)
+	}
+	f.Settle()
 }
 
 // TestKilledBeforeTheLink: the next daemon gives what has a filter its link.
