@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,7 +211,7 @@ func checkRules(host *hostnet.Host, ours func(string) bool) ([]api.Finding, erro
 func (i *instance) checkPorts() ([]api.Finding, error) {
 	p := doctor.Ports{
 		LoadedFirst: i.localPorts[0], LoadedLast: i.localPorts[1], OursNumber: i.options.ReservePorts,
-		Published: map[string]portreserve.Ports{},
+		Published: map[string]portreserve.Ports{}, Unreachable: map[netip.Addr]map[string]portreserve.Ports{},
 	}
 	var err error
 	if p.LocalFirst, p.LocalLast, err = i.host.EphemeralPorts(); err != nil {
@@ -221,11 +222,22 @@ func (i *instance) checkPorts() ([]api.Finding, error) {
 	}
 	for _, ep := range i.engine.Endpoints("") {
 		for _, port := range ep.Ports {
-			protocol := portspec.ProtocolName(port.Protocol)
-			p.Published[protocol] = p.Published[protocol].With(portreserve.Range(port.First, port.Last))
+			addPort(p.Published, port)
 		}
 	}
+	for _, port := range i.engine.Unreachable() {
+		if p.Unreachable[port.HostAddr] == nil {
+			p.Unreachable[port.HostAddr] = map[string]portreserve.Ports{}
+		}
+		addPort(p.Unreachable[port.HostAddr], port)
+	}
 	return slices.Concat(doctor.Masquerade(p), doctor.Published(p)), nil
+}
+
+// addPort adds a published port to those of its protocol.
+func addPort(ports map[string]portreserve.Ports, p engine.PublishedPort) {
+	protocol := portspec.ProtocolName(p.Protocol)
+	ports[protocol] = ports[protocol].With(portreserve.Range(p.First, p.Last))
 }
 
 func (i *instance) checkConntrack() ([]api.Finding, error) {

@@ -114,6 +114,12 @@ func TestPorts(t *testing.T) {
 	expect(t, "published inside the range", Published(p), "note: udp ports to a socket of the host, which then loses its answers to the container: 60990-60999")
 	p.Reserved = portreserve.Range(60990, 60999)
 	expect(t, "and reserved", Published(p), "ok: none of them")
+	p.Unreachable = map[netip.Addr]map[string]portreserve.Ports{
+		netip.MustParseAddr("203.0.113.9"): {"tcp": portreserve.Range(8080, 8089), "udp": portreserve.Range(8053, 8053)},
+		netip.MustParseAddr("2001:db8::9"): {"tcp": portreserve.Range(8080, 8080)},
+	}
+	expect(t, "on addresses that are gone", Published(p), "problem: the address 203.0.113.9 no more, and nobody reaches the tcp ports that are published on it: 8080-8089; give",
+		"problem: 203.0.113.9 no more, and nobody reaches the udp ports that are published on it: 8053;", "problem: 2001:db8::9 no more")
 
 	p.LocalFirst = 1024
 	expect(t, "the range has changed", Masquerade(p), "problem: is 1024-60999 now, and the programs keep out of 32768-60999")

@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 
 	"github.com/sluice-net/sluice/internal/api"
 	"github.com/sluice-net/sluice/internal/portreserve"
@@ -25,6 +28,9 @@ type Ports struct {
 	OursNumber int
 	// Published are those of each protocol that rules lead from.
 	Published map[string]portreserve.Ports
+	// Unreachable are those of them, likewise, that are published on addresses
+	// which the host does not have.
+	Unreachable map[netip.Addr]map[string]portreserve.Ports
 }
 
 // Masquerade says whether there are ports enough, which nobody else may take.
@@ -47,10 +53,18 @@ func Masquerade(p Ports) []api.Finding {
 	return f.orOK("%d source ports are left outside net.ipv4.ip_local_port_range and the published ports", fewest)
 }
 
-// Published says which published ports the kernel may also give to sockets of
-// the host.
+// Published says which published ports nobody reaches, and which the kernel may
+// also give to sockets of the host.
 func Published(p Ports) []api.Finding {
 	f := of("published-ports")
+	for _, addr := range slices.SortedFunc(maps.Keys(p.Unreachable), netip.Addr.Compare) {
+		for _, protocol := range []string{"tcp", "udp"} {
+			if lost := p.Unreachable[addr][protocol]; lost.Count() > 0 {
+				f.problem("give the host the address back, or withdraw the ports by `sluice unpublish` and publish them on another",
+					"the host has the address %s no more, and nobody reaches the %s ports that are published on it: %s", addr, protocol, lost)
+			}
+		}
+	}
 	unsafe := portreserve.Range(p.LocalFirst, p.LocalLast).Without(p.Reserved)
 	for _, protocol := range []string{"tcp", "udp"} {
 		published := p.Published[protocol]
@@ -59,5 +73,5 @@ func Published(p Ports) []api.Finding {
 				"the kernel may give published %s ports to a socket of the host, which then loses its answers to the container: %s", protocol, shared)
 		}
 	}
-	return f.orOK("the kernel gives none of them to sockets of the host")
+	return f.orOK("the host has their addresses, and the kernel gives none of them to sockets of the host")
 }

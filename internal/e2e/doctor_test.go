@@ -92,6 +92,9 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
 	runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
 	runServer(l, "m0", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr")
+	f := families[0]
+	l.Host.Address("eth0", f.second+f.prefix)
+	f.runOnSecond(l, "net01", "tcp-echo", ":80", "-p", port(f.second, "8081:80"))
 	expectHealthy(l)
 	veth := vethOf(l, "net00")
 	for _, broken := range []struct {
@@ -120,6 +123,10 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			func() error { return addUplink(l, "203.0.113.0/24") },
 			func() error { return l.Host.Do(func() error { return deleteLink("eth1") }) },
 			"uplinks", api.FindingProblem, "eth1 has no global IPv4 address"},
+		{"a published port without its address",
+			func() error { return changeAddress(l, "eth0", f.second+f.prefix, netlink.AddrDel) },
+			func() error { return changeAddress(l, "eth0", f.second+f.prefix, netlink.AddrAdd) },
+			"published-ports", api.FindingProblem, "the address " + f.second + " no more"},
 		{"ip_local_port_range",
 			func() error { return hostWrite(l, "ipv4/ip_local_port_range", "2048 60999") },
 			func() error { return hostWrite(l, "ipv4/ip_local_port_range", "32768 60999") },
@@ -148,6 +155,20 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 
 func hostWrite(l *lab.Lab, name, value string) error {
 	return l.Host.Do(func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) })
+}
+
+func changeAddress(l *lab.Lab, device, prefix string, change func(netlink.Link, *netlink.Addr) error) error {
+	return l.Host.Do(func() error {
+		link, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr(prefix)
+		if err != nil {
+			return err
+		}
+		return change(link, addr)
+	})
 }
 
 func changeNeighbour(l *lab.Lab, bridge, addr string, change func(*netlink.Neigh) error) error {

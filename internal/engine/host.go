@@ -100,3 +100,19 @@ func (e *Engine) hasAddress(addr netip.Addr) bool {
 	}
 	return false
 }
+
+// Unreachable returns the ports that are published on an address which the host
+// does not have any more: nobody reaches them before it is back.
+func (e *Engine) Unreachable() []PublishedPort {
+	e.verb.Lock()
+	defer e.verb.Unlock()
+	var ports []PublishedPort
+	for _, ep := range e.registry.endpointsOf("") {
+		for _, p := range ep.Ports {
+			if !p.HostAddr.IsUnspecified() && !e.hasAddress(p.HostAddr) {
+				ports = append(ports, p)
+			}
+		}
+	}
+	return ports
+}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-net/sluice/internal/hostnet"
 )
 
 func TestPublishAndUnpublish(t *testing.T) {
@@ -190,5 +193,31 @@ func TestRules(t *testing.T) {
 	}
 	if want := []string{"1 alpha  3", "1 bridge  1", "2 bridge net00 2"}; !slices.Equal(got, want) {
 		t.Errorf("rules %q, want %q", got, want)
+	}
+}
+
+// TestUnreachable: a port stays published when its address leaves the host, and is
+// known as one that nobody reaches until the address is back.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	req := f.request("bridge")
+	for _, addr := range []string{"192.0.2.1", "0.0.0.0", "127.0.0.1", "172.17.0.1"} {
+		port := tcp(8080+uint16(len(req.Ports)), 8080+uint16(len(req.Ports)), 80)
+		port.HostAddr = netip.MustParseAddr(addr)
+		req.Ports = append(req.Ports, port)
+	}
+	_, err := f.CreateEndpoint(context.Background(), req)
+	must(t, err)
+	if got := f.Unreachable(); len(got) > 0 {
+		t.Errorf("while the host has every address: %v", got)
+	}
+	f.HostChanged(hostnet.State{Uplinks: hostState.Uplinks})
+	if got := fmt.Sprint(f.Unreachable()); got != "[192.0.2.1:8080:80/tcp]" {
+		t.Errorf("when it has lost one: %s", got)
+	}
+	f.HostChanged(hostState)
+	if got := f.Unreachable(); len(got) > 0 {
+		t.Errorf("when it is back: %v", got)
 	}
 }
