@@ -31,9 +31,8 @@ static __always_inline __u32 vip_turn(const struct vip *vip)
  */
 static __always_inline int meet(struct __sk_buff *skb, packet_t *p, __u32 index, __u32 rule, addr_t src)
 {
-	snat_search_t search = { .skb = skb, .key = p->key, .flow = opening(), .host_source = !p->sender };
 	__u32 client = p->sender, number;
-	flow_t *flow = search.flow;
+	flow_t *flow = opening();
 	struct endpoint *to = receiver(p, index);
 	struct endpoint *from = bpf_map_lookup_elem(&endpoints, &client);
 	bool loopback = is_loopback(src), own;
@@ -60,8 +59,8 @@ static __always_inline int meet(struct __sk_buff *skb, packet_t *p, __u32 index,
 	 * for the port that it asks from: its answers would look like its requests. The
 	 * host may have a connection from the port to the member itself. */
 	own = !loopback && (client != index || flow->sport != flow->dport) &&
-	      !(search.host_source && host_socket_has(&search, true));
-	if ((!own || !flow_claim(&p->key, flow)) && !snat_claim(&search))
+	      (client || !host_socket_has(skb, p->key.protocol, flow, true));
+	if ((!own || !flow_claim(&p->key, flow)) && !snat_claim(skb, !client))
 		return drop(p, REASON_MASQUERADE_EXHAUSTED);
 	return open_flow(p, flow);
 }

@@ -29,5 +29,5 @@
 #include "leave.h"
 #include "translate.h"
 #include "ports.h"
-#include "snat.h"
 #include "open.h"
+#include "snat.h"

@@ -28,8 +28,7 @@ static __always_inline int to_own_network(struct __sk_buff *skb, packet_t *p)
 /* masquerade opens a flow from the sender to the outside. */
 __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 {
-	snat_search_t search = { .skb = skb, .flow = opening(), .host_source = true };
-	flow_t *flow = search.flow;
+	flow_t *flow = opening();
 	struct bpf_fib_lookup *fib;
 	struct uplink *uplink;
 	struct sender s;
@@ -38,7 +37,6 @@ __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 
 	if (!p || !flow || !sender_find(skb, &s))
 		return VERDICT_DROP;
-	search.key = p->key;
 	if (!s.network->rule)
 		return drop(p, REASON_INTERNAL);
 	reason = untranslatable(p);
@@ -63,7 +61,7 @@ __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 	flow->src = src;
 	flow->dst = p->key.dst;
 	flow->dport = p->key.dport;
-	if (!snat_claim(&search))
+	if (!snat_claim(skb, true))
 		return drop(p, REASON_MASQUERADE_EXHAUSTED);
 	return open_flow(p, flow);
 }

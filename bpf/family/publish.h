@@ -41,17 +41,16 @@ static __always_inline __u32 published_to(struct __sk_buff *skb, packet_t *p)
 __noinline int publish(struct __sk_buff *skb, packet_t *p, __u32 index)
 {
 	struct rule *rule = bpf_map_lookup_elem(&rules, &index);
-	snat_search_t search = { .skb = skb, .flow = opening() };
-	flow_t *flow = search.flow;
+	flow_t *flow = opening();
 	struct endpoint *endpoint, *client;
 	struct network *network;
 	__u32 owner, number, peer;
+	bool own;
 
 	if (!rule || !flow || !p)
 		return VERDICT_DROP;
 	if (p->later)
 		return drop(p, REASON_FRAGMENT);
-	search.key = p->key;
 	owner = rule->endpoint;
 	peer = p->sender;
 	endpoint = bpf_map_lookup_elem(&endpoints, &owner);
@@ -73,12 +72,12 @@ __noinline int publish(struct __sk_buff *skb, packet_t *p, __u32 index)
 	flow->sport = p->key.sport;
 	flow->dst = endpoint->AF(addr);
 	flow->dport = rule_target(rule, p->key.dport);
-	search.host_source = peer == owner;
-	if (search.host_source)
+	own = peer == owner;
+	if (own)
 		flow->src = network->AF(gateway);
 	/* Two published ports may lead to one endpoint's port: then a client that
 	 * uses one source port for both gets another for the second. */
-	if ((search.host_source || !flow_claim(&p->key, flow)) && !snat_claim(&search))
+	if ((own || !flow_claim(&p->key, flow)) && !snat_claim(skb, own))
 		return drop(p, REASON_MASQUERADE_EXHAUSTED);
 	return open_flow(p, flow);
 }

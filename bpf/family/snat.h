@@ -10,7 +10,7 @@
 
 snat_search_t {
 	struct __sk_buff *skb;
-	flow_key_t key;
+	packet_t *p;
 	flow_t *flow;
 	__u32 start;
 	__u32 probes;
@@ -19,18 +19,17 @@ snat_search_t {
 };
 
 /* Whether a socket of the host, or only one that is connected, would get the replies. */
-static __always_inline bool host_socket_has(snat_search_t *search, bool connected)
+static __always_inline bool host_socket_has(struct __sk_buff *skb, __u8 protocol, const flow_t *flow, bool connected)
 {
-	flow_t *flow = search->flow;
 	struct bpf_sock_tuple tuple;
 	__u32 size = tuple_of(&tuple, flow->dst, flow->dport, flow->src, flow->sport);
 	struct bpf_sock *sk;
 	bool has;
 
-	if (search->key.protocol == IPPROTO_TCP)
-		sk = bpf_sk_lookup_tcp(search->skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	else if (search->key.protocol == IPPROTO_UDP)
-		sk = bpf_sk_lookup_udp(search->skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (protocol == IPPROTO_TCP)
+		sk = bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (protocol == IPPROTO_UDP)
+		sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else
 		return false;
 	if (!sk)
@@ -44,15 +43,17 @@ static __always_inline bool host_socket_has(snat_search_t *search, bool connecte
 static long snat_probe(__u32 i, snat_search_t *search)
 {
 	__u32 ports = snat_ports_above() + snat_ports_below();
+	__u8 protocol = search->p->key.protocol;
+	flow_t *flow = search->flow;
 
 	if (!ports)
 		return 1;
 	search->probes = i + 1;
-	search->flow->sport = bpf_htons(snat_port((search->start + i) % ports));
+	flow->sport = bpf_htons(snat_port((search->start + i) % ports));
 	if (search->host_source &&
-	    (port_head(search->key.protocol, search->flow->sport) || host_socket_has(search, false)))
+	    (port_head(protocol, flow->sport) || host_socket_has(search->skb, protocol, flow, false)))
 		return 0;
-	search->found = flow_claim(&search->key, search->flow);
+	search->found = flow_claim(&search->p->key, flow);
 	return search->found;
 }
 
@@ -64,21 +65,27 @@ static __always_inline __u32 snat_slot(const flow_t *flow, __u8 protocol)
 }
 
 /*
- * snat_claim finds a source port for search.flow and claims its reply half.
- * The cursor of the destination moves past what was tried, so that the next
- * packet of a flow that found nothing goes on with other ports.
+ * snat_claim finds a source port for the flow that the packet opens, and claims its
+ * reply half. The cursor of the destination moves past what was tried, so that the
+ * next packet of a flow that found nothing goes on with other ports. It is a function
+ * of its own because the verifier follows a callback anew wherever one is passed.
  */
-static __always_inline bool snat_claim(snat_search_t *search)
+__noinline int snat_claim(struct __sk_buff *skb, bool host_source)
 {
-	__u32 slot = snat_slot(search->flow, search->key.protocol);
-	__u32 *cursor = bpf_map_lookup_elem(&snat_cursors, &slot);
+	snat_search_t search = { .skb = skb, .p = this_packet(), .flow = opening(), .host_source = host_source };
+	__u32 *cursor;
+	__u32 slot;
 
+	if (!search.p || !search.flow)
+		return false;
+	slot = snat_slot(search.flow, search.p->key.protocol);
+	cursor = bpf_map_lookup_elem(&snat_cursors, &slot);
 	if (!cursor)
 		return false;
-	search->start = *cursor;
-	bpf_loop(SNAT_PROBES, snat_probe, search, 0);
+	search.start = *cursor;
+	bpf_loop(SNAT_PROBES, snat_probe, &search, 0);
 	if (!dry_run)
-		__sync_fetch_and_add(cursor, search->probes);
-	count_by(&masquerade_retries, 0, search->found ? search->probes - 1 : search->probes);
-	return search->found;
+		__sync_fetch_and_add(cursor, search.probes);
+	count_by(&masquerade_retries, 0, search.found ? search.probes - 1 : search.probes);
+	return search.found;
 }
