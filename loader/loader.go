@@ -41,15 +41,15 @@ func Open(root string, config Config) (*Loader, error) {
 	if err := checkKernel(); err != nil {
 		return nil, err
 	}
-	others, err := l.beginUpgrade()
-	if err != nil {
-		return nil, err
-	}
 	mode, err := chooseMode(config.Attach)
 	if err != nil {
 		return nil, err
 	}
 	l.mode = mode
+	others, err := l.beginUpgrade()
+	if err != nil {
+		return nil, err
+	}
 	for _, dir := range []string{l.pins.maps(), l.pins.links(), l.pins.qdiscs()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the pins' directory: %w", err)

@@ -178,6 +178,23 @@ func TestUpgradeFromWhoeverHasTheLinks(t *testing.T) {
 	}
 }
 
+// A daemon that cannot start leaves what is pinned as it was.
+func TestUpgradeIsNotBegunInVain(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.open("").Close()
+	h.becomesOther()
+	if l, err := loader.Open(h.root, loader.Config{Attach: "nonsense"}); err == nil {
+		l.Close()
+		t.Error("it attaches by nonsense")
+	}
+	layouts, err := filepath.Glob(filepath.Join(h.root, "v*"))
+	must(t, err)
+	if !slices.Equal(layouts, []string{h.other()}) {
+		t.Errorf("what is below the bpffs: %q", layouts)
+	}
+}
+
 // Filters have no pins: they are replaced when they are attached, and our qdiscs
 // are known as ours.
 func TestUpgradeInClsact(t *testing.T) {
