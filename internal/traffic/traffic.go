@@ -49,7 +49,7 @@ type Task struct {
 	To       netip.AddrPort
 	Kind     Kind
 	Parallel int // how many exchanges, or streams, at once
-	Count    int // ignored for Stream
+	Count    int // exchanges, or streams, in all
 	For      time.Duration
 	CPU      int
 }
@@ -87,50 +87,63 @@ func Main(args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("want serve or ask")
 	}
-	flags := flag.NewFlagSet(Command, flag.ContinueOnError)
-	cpu := flags.Int("cpu", 0, "CPU to run on")
 	switch args[0] {
 	case "serve":
-		listen := flags.String("listen", "", "ADDR:PORT of both protocols")
-		if err := flags.Parse(args[1:]); err != nil {
-			return err
-		}
-		addr, err := netip.ParseAddrPort(*listen)
-		if err != nil {
-			return err
-		}
-		return pinned(*cpu, func() error { return serve(addr, os.Stdin, os.Stdout) })
+		return mainServe(args[1:])
 	case "ask":
-		return mainAsk(flags, args[1:], cpu)
+		return mainAsk(args[1:])
 	}
 	return fmt.Errorf("%q is neither serve nor ask", args[0])
 }
 
-func mainAsk(flags *flag.FlagSet, args []string, cpu *int) error {
-	var task Task
-	to := flags.String("to", "", "ADDR:PORT of the server")
-	kind := flags.String("kind", "short", "short, kept, datagram or stream")
-	flags.IntVar(&task.Parallel, "parallel", 1, "exchanges at once")
-	flags.IntVar(&task.Count, "count", 1, "exchanges, at most")
-	flags.DurationVar(&task.For, "for", time.Second, "how long, at most")
+func mainServe(args []string) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	cpu := flags.Int("cpu", 0, "CPU to run on")
+	listen := flags.String("listen", "", "ADDR:PORT of both protocols")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	var err error
-	if task.To, err = netip.ParseAddrPort(*to); err != nil {
+	addr, err := netip.ParseAddrPort(*listen)
+	if err != nil {
 		return err
 	}
-	task.Kind = kinds[*kind]
-	if task.Kind == 0 || task.Parallel < 1 || task.Count < 1 {
-		return fmt.Errorf("want a -kind that there is, and at least one exchange")
+	return pinned(*cpu, func() error { return serve(addr, os.Stdin, os.Stdout) })
+}
+
+func mainAsk(args []string) error {
+	task, err := parseTask(args)
+	if err != nil {
+		return err
 	}
-	return pinned(*cpu, func() error {
+	return pinned(task.CPU, func() error {
 		report, err := ask(&task)
 		if err != nil {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(report)
 	})
+}
+
+// parseTask reads what Args has written, but for the first two.
+func parseTask(args []string) (task Task, err error) {
+	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
+	flags.IntVar(&task.CPU, "cpu", 0, "CPU to run on")
+	to := flags.String("to", "", "ADDR:PORT of the server")
+	kind := flags.String("kind", Short.String(), "short, kept, datagram or stream")
+	flags.IntVar(&task.Parallel, "parallel", 1, "exchanges at once")
+	flags.IntVar(&task.Count, "count", 1, "exchanges, at most")
+	flags.DurationVar(&task.For, "for", time.Second, "how long, at most")
+	if err := flags.Parse(args); err != nil {
+		return task, err
+	}
+	if task.To, err = netip.ParseAddrPort(*to); err != nil {
+		return task, err
+	}
+	task.Kind = kinds[*kind]
+	if task.Kind == 0 || task.Parallel < 1 || task.Count < 1 {
+		return task, fmt.Errorf("want a -kind that there is, and at least one exchange")
+	}
+	return task, nil
 }
 
 // pinned runs fn on one CPU, before every ordinary thread.

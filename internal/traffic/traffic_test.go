@@ -110,8 +110,21 @@ func TestAskNobody(t *testing.T) {
 	}
 }
 
-// TestMainArguments: what a task becomes as arguments is the same task.
-func TestMainArguments(t *testing.T) {
+// TestTaskAsArguments: what a task becomes as arguments is the same task.
+func TestTaskAsArguments(t *testing.T) {
+	task := Task{
+		To: netip.MustParseAddrPort("[2001:db8::1]:80"), Kind: Datagram, Parallel: 2, Count: 3, For: 4 * time.Millisecond, CPU: 5,
+	}
+	args := task.Args()
+	if args[0] != Command || args[1] != "ask" {
+		t.Errorf("%q", args)
+	}
+	if got, err := parseTask(args[2:]); got != task || err != nil {
+		t.Errorf("%+v, %v, want %+v", got, err, task)
+	}
+}
+
+func TestBadArguments(t *testing.T) {
 	for _, args := range [][]string{nil, {"sing"}, {"ask", "-kind", "song", "-to", "127.0.0.1:1"}, {"ask", "-to", "nowhere"}, {"serve"}} {
 		if err := Main(args); err == nil {
 			t.Errorf("%q: no error", args)
