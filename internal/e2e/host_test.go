@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -103,7 +104,7 @@ func killBorrower(l *lab.Lab) {
 		l.LaunchDaemon()
 		var killed bool
 		l.Host.Must(func() error {
-			for !borrows() && !ready() {
+			for deadline := time.Now().Add(time.Minute); !borrows() && !ready() && time.Now().Before(deadline); {
 			}
 			l.StopDaemon(unix.SIGKILL)
 			killed = borrows()

@@ -70,7 +70,7 @@ func streamAnswer(conn *net.TCPConn) error {
 	return json.NewEncoder(conn).Encode(end)
 }
 
-// stream exchanges BYTES with a exchange-serve at ADDR:PORT, by SEED, and prints a
+// stream exchanges BYTES with an exchange-serve at ADDR:PORT, by SEED, and prints a
 // streamResult.
 func stream(args []string) error {
 	var order streamOrder
