@@ -15,26 +15,34 @@ type badInput struct {
 	says string // part of the one line on standard error
 }
 
-// expect asserts the exit code and the one line, and that nothing changed.
-func (b badInput) expect(t *testing.T, l *lab.Lab) {
-	t.Helper()
+// expectBad asserts the exit code and the one line of each, and that nothing
+// changed.
+func expectBad(l *lab.Lab, inputs []badInput) {
+	l.Helper()
 	before := footprint(l)
+	for _, b := range inputs {
+		b.expect(l)
+		l.Host.Eventually("sluice "+b.args+" leaves everything as it was", func() error { // a shim that failed is still ending, devices are being deleted
+			if after := footprint(l); fmt.Sprint(after) != fmt.Sprint(before) {
+				return fmt.Errorf("\nbefore %v\nafter  %v", before, after)
+			}
+			return nil
+		})
+	}
+}
+
+func (b badInput) expect(l *lab.Lab) {
+	l.Helper()
 	r := l.Sluice(strings.Fields(b.args)...)
 	if r.Code != b.code {
-		t.Errorf("sluice %s: exit code %d, want %d", b.args, r.Code, b.code)
+		l.Errorf("sluice %s: exit code %d, want %d", b.args, r.Code, b.code)
 	}
 	if strings.Count(r.Stderr, "\n") != 1 || !strings.HasPrefix(r.Stderr, "sluice: ") || !strings.Contains(r.Stderr, b.says) {
-		t.Errorf("sluice %s: said %q, want one line with %q", b.args, r.Stderr, b.says)
+		l.Errorf("sluice %s: said %q, want one line with %q", b.args, r.Stderr, b.says)
 	}
 	if r.Stdout != "" {
-		t.Errorf("sluice %s: printed %q", b.args, r.Stdout)
+		l.Errorf("sluice %s: printed %q", b.args, r.Stdout)
 	}
-	l.Host.Eventually("sluice "+b.args+" leaves everything as it was", func() error { // a shim that failed is still ending, devices are being deleted
-		if after := footprint(l); fmt.Sprint(after) != fmt.Sprint(before) {
-			return fmt.Errorf("\nbefore %v\nafter  %v", before, after)
-		}
-		return nil
-	})
 }
 
 func TestBadNetworks(t *testing.T) {
@@ -45,7 +53,7 @@ func TestBadNetworks(t *testing.T) {
 	l.OK("run", "-d", "--name=net00", "--network=taken")
 	l.OK("network", "create", "--ipv6", "--subnet=fd00:20::/64", "dual")
 	l.OK("run", "-d", "--name=net06", "--network=dual")
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"network create --subnet=10.1.0.0/24 --subnet=10.2.0.0/24 n", 1, "10.2.0.0/24"},
 		{"network create --subnet=10.1.0.0/24 --gateway=10.1.0.1 --gateway=10.1.0.2 n", 1, "10.1.0.2"},
 		{"network create --subnet=172.20.5.0/24 n", 1, "overlaps"},
@@ -94,9 +102,7 @@ func TestBadNetworks(t *testing.T) {
 		{"network nonsense", 1, "nonsense"},
 		{"nonsense", 1, "nonsense"},
 		{"--nonsense", 1, "--nonsense"},
-	} {
-		b.expect(t, l)
-	}
+	})
 }
 
 func TestBadContainers(t *testing.T) {
@@ -108,7 +114,7 @@ func TestBadContainers(t *testing.T) {
 	l.OK("network", "create", "--ipv6", "--subnet=fd00:20::/126", "dual")
 	l.OK("run", "-d", "--name=net06", "--network=dual", "-p", "[::]:6000:80")
 	l.OK("create", "--name=created", "-p", "5000:80")
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"run -d --name=net00", 125, "already in use"},
 		{"run -d --name=created", 125, "already in use"},
 		{"run -d --name=bad/name", 125, "bad/name"},
@@ -218,9 +224,7 @@ func TestBadContainers(t *testing.T) {
 		{"ps --format {{.Nonsense}}", 1, "Nonsense"},
 		{"ps --filter status=nonsense", 1, "created, running, exited"},
 		{"nat --format {{.Nonsense}}", 1, "Nonsense"},
-	} {
-		b.expect(t, l)
-	}
+	})
 }
 
 // TestNoReference covers references that no path of the API can carry.
@@ -282,16 +286,14 @@ func TestTakenHostPort(t *testing.T) {
 		}
 		return nil
 	})
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"run -d -p 7001:80", 125, "7001"},
 		{"run -d -p 127.0.0.1:7001:80", 125, "7001"},
 		{"run -d -p 7000-7010:80-90", 125, "700"},
 		{"run -d -p 7002:80", 125, "7002"},
 		{"run -d -p 7003:80/udp", 125, "7003"},
 		{"run -d -p 7004:80", 125, "7004"},
-	} {
-		b.expect(t, l)
-	}
+	})
 	l.OK("run", "-d", "--name=other-address", "-p", lab.HostAddr+":7002:80")
 	l.OK("run", "-d", "--name=other-protocol", "-p", "7003:80/tcp", "-p", "7001:80/udp")
 }

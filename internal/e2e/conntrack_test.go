@@ -237,7 +237,7 @@ func fillFlows(l *lab.Lab, n uint32) int {
 func TestBadConntrack(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"conntrack flush", 1, "--all"},
 		{"conntrack flush --all --proto tcp", 1, "--all"},
 		{"conntrack flush --container nobody", 1, "No such container: nobody"},
@@ -249,7 +249,5 @@ func TestBadConntrack(t *testing.T) {
 		{"conntrack ls --count --family 5", 1, "ipv4 or ipv6"},
 		{"conntrack ls --format {{", 1, "--format"},
 		{"conntrack nonsense", 1, "nonsense"},
-	} {
-		b.expect(t, l)
-	}
+	})
 }

@@ -218,5 +218,5 @@ func TestNetworkFilters(t *testing.T) {
 			t.Errorf("%s: %q, want %q", flags, got, want)
 		}
 	}
-	badInput{"network ls --filter label=x", 1, "driver="}.expect(t, l)
+	expectBad(l, []badInput{{"network ls --filter label=x", 1, "driver="}})
 }

@@ -29,14 +29,21 @@ type damage struct {
 }
 
 // damages are single faults, against the host of newDamagedHost.
-func damages() []damage {
-	all := slices.Concat(deviceDamages(), ipv6Damages(), sysctlDamages(), programDamages())
+func damages() []damage { return slices.Concat(kindsOfDamage()...) }
+
+// kindsOfDamage are the damages by what they are done to. One of each kind at
+// once is possible in this order: what goes last takes others' objects away.
+func kindsOfDamage() [][]damage {
+	return [][]damage{mapDamages(), programDamages(), sysctlDamages(), ipv6Damages(), deviceDamages()}
+}
+
+func mapDamages() []damage {
+	var emptied, overwritten []damage
 	for _, name := range controlMaps {
-		all = append(all,
-			damage{name: "map " + name + " emptied", do: func(l *lab.Lab) error { return emptyMap(l, name) }},
-			damage{name: "map " + name + " overwritten", do: func(l *lab.Lab) error { return overwriteMap(l, name) }, kills: true})
+		emptied = append(emptied, damage{name: "map " + name + " emptied", do: func(l *lab.Lab) error { return emptyMap(l, name) }})
+		overwritten = append(overwritten, damage{name: "map " + name + " overwritten", do: func(l *lab.Lab) error { return overwriteMap(l, name) }, kills: true})
 	}
-	return all
+	return slices.Concat(emptied, overwritten)
 }
 
 // controlMaps are those that the control plane writes.

@@ -185,11 +185,9 @@ func TestDoctorKnowsTunnels(t *testing.T) {
 func TestBadDoctor(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"doctor extra", 1, "extra"},
 		{"doctor --format {{", 1, "--format"},
 		{"doctor --format {{.Nonsense}}", 1, "--format"},
-	} {
-		b.expect(t, l)
-	}
+	})
 }

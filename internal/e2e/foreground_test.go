@@ -186,7 +186,7 @@ func TestLogsOfATime(t *testing.T) {
 	} {
 		expectResult(t, flags, l.Sluice(slices.Concat([]string{"logs"}, strings.Fields(flags), []string{"net00"})...), lab.Result{Stdout: want})
 	}
-	badInput{"logs --since=yesterday net00", 1, "yesterday"}.expect(t, l)
+	expectBad(l, []badInput{{"logs --since=yesterday net00", 1, "yesterday"}})
 }
 
 // TestClosedOutput covers a client whose output nobody reads any more: it ends

@@ -233,15 +233,13 @@ func TestMonitorOutlivesNoDaemon(t *testing.T) {
 func TestBadMonitor(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
-	for _, b := range []badInput{
+	expectBad(l, []badInput{
 		{"monitor", 1, "--drops"},
 		{"monitor --drops --reason nonsense", 1, "unpublished"},
 		{"monitor --drops --container nobody", 1, "No such container: nobody"},
 		{"monitor --drops --format {{", 1, "--format"},
 		{"monitor --drops net00", 1, "net00"},
-	} {
-		b.expect(t, l)
-	}
+	})
 }
 
 // TestMonitorOfATunnel covers packets that have no Ethernet header.

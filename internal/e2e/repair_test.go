@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,8 +93,14 @@ func (h *damagedHost) aliasAddress() string {
 }
 
 // recovered asserts that what was damaged is whole again.
-func (h *damagedHost) recovered(d damage) {
+func (h *damagedHost) recovered(done ...damage) {
 	h.Helper()
+	var names []string
+	kills := false
+	for _, d := range done {
+		names = append(names, d.name)
+		kills = kills || d.kills
+	}
 	var err error
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = violations(h.Lab); err == nil {
@@ -100,32 +108,38 @@ func (h *damagedHost) recovered(d damage) {
 		}
 	}
 	if err != nil {
-		h.Errorf("%s: not repaired:\n%v", d.name, err)
+		h.Errorf("%s: not repaired:\n%v", strings.Join(names, ", "), err)
 	}
 	h.answers()
-	if d.kills || err != nil {
+	if kills || err != nil {
 		h.reconnect()
 	}
 	h.goOn()
 }
 
-// TestNextDaemonRepairs damages an instance whose daemon was killed and starts
-// the next one.
+// TestNextDaemonRepairs damages an instance whose daemon was killed, in one way
+// of each kind at once, and starts the next one.
 func TestNextDaemonRepairs(t *testing.T) {
 	t.Parallel()
 	h := newDamagedHost(t)
-	for _, d := range damages() {
-		// A start reads the rules alone; the rest is repaired as by a daemon that runs.
-		if d.kills && d.name != "map rules overwritten" {
-			continue
-		}
-		t.Log(d.name)
+	kinds := kindsOfDamage()
+	// A start reads the rules alone; the rest is repaired as by a daemon that runs.
+	kinds[0] = slices.DeleteFunc(kinds[0], func(d damage) bool { return d.kills && d.name != "map rules overwritten" })
+	for round := range len(kinds[0]) {
 		h.StopDaemon(unix.SIGKILL)
-		if err := d.do(h.Lab); err != nil {
-			t.Fatalf("%s: %v", d.name, err)
+		var done []damage
+		for _, kind := range kinds {
+			if round >= len(kind) {
+				continue
+			}
+			t.Log(kind[round].name)
+			if err := kind[round].do(h.Lab); err != nil {
+				t.Fatalf("%s: %v", kind[round].name, err)
+			}
+			done = append(done, kind[round])
 		}
 		h.StartDaemon()
-		h.recovered(d)
+		h.recovered(done...)
 	}
 }
 
