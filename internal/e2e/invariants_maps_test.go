@@ -32,36 +32,30 @@ func openMap(l *lab.Lab, name string) *ebpf.Map {
 func dump[K, V comparable](c *checker, name string) map[K]V {
 	m := openMap(c.Lab, name)
 	defer m.Close()
-	var key K
-	var value, zero V
 	found := map[K]V{}
+	if m.Type() == ebpf.Array {
+		var zero V
+		keys, values := make([]K, m.MaxEntries()), make([]V, m.MaxEntries())
+		var cursor ebpf.MapBatchCursor
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			c.complain("read %s: %w", name, err)
+		}
+		for i := range n {
+			if values[i] != zero {
+				found[keys[i]] = values[i]
+			}
+		}
+		return found
+	}
+	var key K
+	var value V
 	entries := m.Iterate()
 	for entries.Next(&key, &value) {
-		if m.Type() != ebpf.Array || value != zero {
-			found[key] = value
-		}
+		found[key] = value
 	}
 	if err := entries.Err(); err != nil {
 		c.complain("read %s: %w", name, err)
-	}
-	return found
-}
-
-// dumpPorts is dump for the arrays of ports, at once.
-func dumpPorts(c *checker, name string) map[uint32]uint32 {
-	m := openMap(c.Lab, name)
-	defer m.Close()
-	keys, values := make([]uint32, 1<<16), make([]uint32, 1<<16)
-	var cursor ebpf.MapBatchCursor
-	n, err := m.BatchLookup(&cursor, keys, values, nil)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		c.complain("read %s: %w", name, err)
-	}
-	found := map[uint32]uint32{}
-	for i := range n {
-		if values[i] != 0 {
-			found[keys[i]] = values[i]
-		}
 	}
 	return found
 }
@@ -259,7 +253,7 @@ func (c *checker) portEntries(name string, protocol uint8, rules map[uint32]data
 	for index, r := range dump[uint32, datapath.Rule](c, "rules") {
 		next[index] = r.Next
 	}
-	got := dumpPorts(c, name)
+	got := dump[uint32, uint32](c, name)
 	want := map[uint32]bool{}
 	for index, r := range rules {
 		if r.Kind != datapath.RulePublish || r.Protocol != protocol {
