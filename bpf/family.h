@@ -162,6 +162,8 @@
 #define address_of_host AF(address_of_host)
 #define without_flow AF(without_flow)
 #define check_source AF(check_source)
+#define own_address AF(own_address)
+#define tells_own AF(tells_own)
 #define container_ip AF(container_ip)
 #define container_other AF(container_other)
 #define from_container AF(from_container)

@@ -8,7 +8,7 @@ enum reason {
 	REASON_ETHERTYPE = 2, /* a container sent something that is neither IPv4, IPv6 nor ARP, or a VLAN tag */
 	REASON_UNKNOWN_DEVICE = 3, /* the packet came from a veth that is no endpoint */
 	REASON_SPOOFED_MAC = 4, /* the source MAC address is not the endpoint's */
-	REASON_SPOOFED_ADDRESS = 5, /* the source address is not the endpoint's */
+	REASON_SPOOFED_ADDRESS = 5, /* the source address is not the endpoint's, or an ICMP error is about what another was sent */
 	REASON_SPOOFED_ARP = 6, /* an ARP payload names an address that is not the endpoint's */
 	REASON_MARTIAN = 7, /* an address where it may not be: loopback, zero, or from outside with one of ours */
 	REASON_NO_ENDPOINT = 8, /* nobody in the network has the destination address */

@@ -6,12 +6,31 @@
 #include "neighbour.h"
 #include "short.h"
 #include "short_out.h"
+
+__noinline int tells_own(struct __sk_buff *skb, packet_t *p);
+
 #if FAMILY == 4
 #include "../ipv4/container.h"
 #else
 #include "../ipv6/nd.h"
 #include "../ipv6/container.h"
 #endif
+
+/*
+ * Whether an ICMP error is about what its sender was sent. Others' packets never
+ * pass a container; and the host would believe what it hears of its own, and
+ * narrow every network's way to a destination.
+ */
+__noinline int tells_own(struct __sk_buff *skb, packet_t *p)
+{
+	quote_t quote = {};
+	struct sender s;
+
+	if (!p || !sender_find(skb, &s))
+		return false;
+	quote.header = p->transport + sizeof(struct icmp_error);
+	return parse_quote_header(skb, p, &quote) && own_address(quote.key.src, s.endpoint);
+}
 
 /* Inside the own network, without a flow: a neighbour, or an alias's members. */
 static __always_inline int to_own_network(struct __sk_buff *skb, packet_t *p)

@@ -2,6 +2,11 @@
 /* What is particular to IPv4 in what containers send; ../ipv6/container.h has the same for IPv6. */
 #include "arp.h"
 
+static __always_inline bool own_address4(__be32 addr, const struct endpoint *e)
+{
+	return addr == e->addr4;
+}
+
 static __always_inline int container_arp(struct __sk_buff *skb, struct packet4 *p, const struct sender *s)
 {
 	struct arp_ipv4 *arp = bytes(skb, LINK_LEN, sizeof(*arp));
@@ -29,6 +34,8 @@ static __always_inline int check_source4(struct __sk_buff *skb, struct packet4 *
 		return drop4(p, REASON_SPOOFED_ADDRESS);
 	if (source_routed4(skb, p))
 		return drop4(p, REASON_SOURCE_ROUTE);
+	if (p->icmp_error && !tells_own4(skb, p))
+		return drop4(p, REASON_SPOOFED_ADDRESS);
 	if (is_martian4(p->key.dst))
 		return drop4(p, REASON_MARTIAN);
 	if (is_multicast4(p->key.dst) || is_broadcast4(p->key.dst, s->network->subnet4, s->network->mask4))

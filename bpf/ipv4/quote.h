@@ -13,7 +13,7 @@ static __always_inline bool parse_quote_header4(struct __sk_buff *skb, struct pa
 	if (!ip || ip->version_ihl >> 4 != 4 || ip->fragment & bpf_htons(IPV4_OFFSET_MASK))
 		return false;
 	header_len = (ip->version_ihl & 0xf) * 4;
-	if (header_len < sizeof(*ip))
+	if (header_len < sizeof(*ip) || q->header + header_len > LINK_LEN + p->length)
 		return false;
 	q->transport = q->header + header_len;
 	q->key.src = ip->dst;

@@ -25,13 +25,15 @@ static __always_inline int check_source6(struct __sk_buff *skb, struct packet6 *
 	int verdict;
 
 	/* RFC 4862 5.4, RFC 3810 5: before it has an address, a host speaks to groups. */
-	if (is_zero6(p->key.src) ? !is_multicast6(p->key.dst) : !own_address(p->key.src, e))
+	if (is_zero6(p->key.src) ? !is_multicast6(p->key.dst) : !own_address6(p->key.src, e))
 		return drop6(p, REASON_SPOOFED_ADDRESS);
 	if (source_routed6(skb, p))
 		return drop6(p, REASON_SOURCE_ROUTE);
 	/* RFC 7113: it could be a router advertisement. */
 	if (hidden6(p))
 		return drop6(p, REASON_EXTENSION_HEADERS);
+	if (p->icmp_error && !tells_own6(skb, p))
+		return drop6(p, REASON_SPOOFED_ADDRESS);
 	verdict = p->key.protocol == IPPROTO_ICMP6 ? discover6(skb, p) : NO_VERDICT;
 	if (verdict != NO_VERDICT)
 		return verdict;

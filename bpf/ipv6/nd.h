@@ -27,7 +27,7 @@ static __always_inline struct addr6 link_local_of(const __u8 *mac)
 	return addr;
 }
 
-static __always_inline bool own_address(struct addr6 addr, const struct endpoint *e)
+static __always_inline bool own_address6(struct addr6 addr, const struct endpoint *e)
 {
 	return same_addr6(addr, e->addr6) || same_addr6(addr, link_local_of(e->mac));
 }
@@ -81,7 +81,7 @@ static __always_inline bool spoofed_nd(struct __sk_buff *skb, struct packet6 *p,
 	if (p->fragment)
 		return true;
 	/* Without a source it asks whether an address is in use (RFC 4862 5.4). */
-	if ((type == ND_ADVERTISEMENT || is_zero6(p->key.src)) && !own_address(nd->target, e))
+	if ((type == ND_ADVERTISEMENT || is_zero6(p->key.src)) && !own_address6(nd->target, e))
 		return true;
 	return !own_option(skb, p, e);
 }

@@ -224,3 +224,29 @@ func TestErrorsOfNoFlow(t *testing.T) {
 		f.dropsFrom(f.b, e.frame(), reasons.Icmp)
 	})
 }
+
+// TestErrorAboutOthers is RFC 5927 4.1 for whom a container speaks to: the host, which
+// would narrow every network's way to a destination, and its neighbours.
+func TestErrorAboutOthers(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		host, gateway, neighbour := station{hostMAC, routerMAC, f.host}, station{gatewayMAC, f.a.mac, f.gatewayOne}, f.b.station
+		toRemote := host.udp(40000, f.remote.at(53))
+		for _, about := range []frame{
+			toRemote, host.icmp(f.cast.icmp.reply, 1, f.remote.addr), gateway.udp(40000, f.b.at(53)), neighbour.udp(40000, f.remote.at(53)),
+			laterFragment(gateway.udp(40000, f.a.at(53))),
+		} {
+			f.dropsFrom(f.a, f.a.errorAbout(about).frame(), reasons.SpoofedAddress)
+		}
+		short := f.a.message(f.host, f.cast.icmp.unreachable, 0, toRemote.bytes()[ethernet:][:16])
+		f.dropsFrom(f.a, short, reasons.SpoofedAddress)
+
+		for _, about := range []frame{gateway.udp(40000, f.a.at(53)), withProtocol(gateway.udp(40000, f.a.at(53)), layers.IPProtocolGRE)} {
+			e := f.a.errorAbout(about)
+			verdict, out := f.errorFrom(f.a, e)
+			f.expectError("about what it was sent: "+about.protocol.String(), verdict, out, next, e)
+		}
+		if verdict, _ := f.errorFrom(f.a, f.a.errorAbout(neighbour.udp(40000, f.a.at(53)))); verdict != redirect {
+			t.Errorf("about what a neighbour has sent it: verdict %d; %v", verdict, f.drops())
+		}
+	})
+}

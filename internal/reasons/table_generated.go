@@ -8,7 +8,7 @@ const (
 	Ethertype           Reason = 2  // a container sent something that is neither IPv4, IPv6 nor ARP, or a VLAN tag
 	UnknownDevice       Reason = 3  // the packet came from a veth that is no endpoint
 	SpoofedMac          Reason = 4  // the source MAC address is not the endpoint's
-	SpoofedAddress      Reason = 5  // the source address is not the endpoint's
+	SpoofedAddress      Reason = 5  // the source address is not the endpoint's, or an ICMP error is about what another was sent
 	SpoofedArp          Reason = 6  // an ARP payload names an address that is not the endpoint's
 	Martian             Reason = 7  // an address where it may not be: loopback, zero, or from outside with one of ours
 	NoEndpoint          Reason = 8  // nobody in the network has the destination address
@@ -40,7 +40,7 @@ var table = [...]struct{ name, description string }{
 	2:  {"ethertype", "a container sent something that is neither IPv4, IPv6 nor ARP, or a VLAN tag"},
 	3:  {"unknown-device", "the packet came from a veth that is no endpoint"},
 	4:  {"spoofed-mac", "the source MAC address is not the endpoint's"},
-	5:  {"spoofed-address", "the source address is not the endpoint's"},
+	5:  {"spoofed-address", "the source address is not the endpoint's, or an ICMP error is about what another was sent"},
 	6:  {"spoofed-arp", "an ARP payload names an address that is not the endpoint's"},
 	7:  {"martian", "an address where it may not be: loopback, zero, or from outside with one of ours"},
 	8:  {"no-endpoint", "nobody in the network has the destination address"},

@@ -81,6 +81,8 @@ func (m *Model) checkSource(p *packet, from Endpoint, network Network) (verdict,
 		return drop(reasons.SourceRoute), true
 	case p.hidden:
 		return drop(reasons.ExtensionHeaders), true
+	case p.isError && !p.quotes(from):
+		return drop(reasons.SpoofedAddress), true
 	}
 	if v, ok := m.discover(p, from); ok {
 		return v, true

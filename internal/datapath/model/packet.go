@@ -114,11 +114,27 @@ func (p *packet) parseICMP(message []byte) {
 	}
 }
 
+// quotedHeader is the packet that an ICMP error is about, nil when what is quoted
+// is no beginning of a packet.
+func (p *packet) quotedHeader() *packet {
+	q := &packet{raw: p.raw[:p.end], ethertype: p.ethertype, network: p.transport + icmpHeader, end: p.end}
+	if !q.ip().parse(q, true) || q.later || q.hidden {
+		return nil
+	}
+	return q
+}
+
+// quotes says whether an ICMP error is about a packet to an endpoint.
+func (p *packet) quotes(e Endpoint) bool {
+	q := p.quotedHeader()
+	return q != nil && e.owns(q.dst)
+}
+
 // quoted is the packet that an ICMP error is about, nil when no flow can be
 // told from it. Of its transport header there need not be more than 8 bytes.
 func (p *packet) quoted() *packet {
-	q := &packet{raw: p.raw[:p.end], ethertype: p.ethertype, network: p.transport + icmpHeader, end: p.end}
-	if !q.ip().parse(q, true) || q.later || q.hidden || q.src != p.dst {
+	q := p.quotedHeader()
+	if q == nil || q.src != p.dst {
 		return nil // the error goes to whoever sent the packet
 	}
 	if !q.parseTransport(8) || !q.hasPorts {
