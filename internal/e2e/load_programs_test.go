@@ -31,20 +31,7 @@ type loadResult struct {
 }
 
 // loadServe sends back what every connection to ADDR:PORT says.
-func loadServe(args []string) error {
-	return serveTCP(args[0], func(conn net.Conn) {
-		buffer := make([]byte, 64)
-		for {
-			n, err := conn.Read(buffer)
-			if err != nil {
-				return
-			}
-			if _, err := conn.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	})
-}
+func loadServe(args []string) error { return serveTCP(args[0], sendBack) }
 
 // loadKeep keeps N connections to a load-serve at ADDR:PORT, each of which says a
 // byte a second. It prints "ready" when all have their first answers, and a

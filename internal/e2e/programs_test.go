@@ -111,23 +111,15 @@ func askOn(conn net.Conn, message string) error {
 // tcpEcho greets every connection to ADDR:PORT, or to :PORT of both families, with
 // whom it came from, then sends back what it says.
 func tcpEcho(args []string) error {
-	listener, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		go echo(conn)
-	}
+	return serveTCP(args[0], func(conn net.Conn) {
+		fmt.Fprintf(conn, "%s\n", conn.RemoteAddr())
+		sendBack(conn)
+	})
 }
 
-func echo(conn net.Conn) {
-	defer conn.Close()
-	fmt.Fprintf(conn, "%s\n", conn.RemoteAddr())
-	buffer := make([]byte, 32<<10)
+// sendBack sends back what a connection says, until it ends.
+func sendBack(conn net.Conn) {
+	buffer := make([]byte, 4<<10)
 	for {
 		n, err := conn.Read(buffer)
 		if err != nil {
