@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 )
@@ -62,8 +63,8 @@ func moveEntries(from, to string) error {
 	return nil
 }
 
-// updateLink gives a link its program of this layout. One whose target is gone is
-// left to whoever attaches next.
+// updateLink gives a link its program of this layout. One whose device or cgroup is
+// gone is left to whoever attaches next.
 func (l *Loader) updateLink(name string) error {
 	pinned, err := link.LoadPinnedLink(filepath.Join(l.pins.links(), name), nil)
 	if err != nil {
@@ -78,7 +79,10 @@ func (l *Loader) updateLink(name string) error {
 	if program == nil || err != nil {
 		return err
 	}
-	return pinned.Update(program)
+	if err := pinned.Update(program); !errors.Is(err, unix.ENOLINK) {
+		return err
+	}
+	return nil
 }
 
 // programFor is the program of a link, nil when it needs none any more.

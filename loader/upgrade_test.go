@@ -178,6 +178,27 @@ func TestUpgradeFromWhoeverHasTheLinks(t *testing.T) {
 	}
 }
 
+// Links whose device or cgroup is gone are left to whoever attaches next.
+func TestUpgradeOfLinksWithoutTarget(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	dir, uplink := h.cgroup("gone"), h.veth("up0")
+	first := h.open("")
+	must(t, first.AttachSockets(dir))
+	must(t, first.AttachUplink("up0", uplink))
+	first.Close()
+	h.becomesOther()
+	must(t, os.Remove(dir))
+	must(t, netlink.LinkDel(h.device("up0")))
+	must(t, os.Mkdir(dir, 0o755))
+
+	second := h.open("")
+	h.wantNoOther()
+	must(t, second.AttachSockets(dir))
+	equal(t, "programs of the new cgroup", len(h.attached(dir)), len(socketPoints))
+	must(t, second.DetachSockets())
+}
+
 // A daemon that cannot start leaves what is pinned as it was.
 func TestUpgradeIsNotBegunInVain(t *testing.T) {
 	t.Parallel()
