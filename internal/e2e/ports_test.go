@@ -184,6 +184,8 @@ func TestHostAddressesFollow(t *testing.T) {
 		l.Host.Output("ip", "addr", "del", f.second+f.prefix, "dev", "eth0")
 		expectInvariants(l)
 		expectUnreached(t, l.Client, port(f.second, "8080"))
+		l.Host.Address("eth0", f.second+f.prefix)
+		greeting(l.Client, port(f.second, "8081"))
 
 		lab.Veth(l.Host, "eth1", l.Client, "eth1")
 		l.Host.Address("eth1", f.vpn+f.prefix)
