@@ -8,18 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluice-net/sluice/internal/apiserver"
-	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/engine"
 	"github.com/sluice-net/sluice/internal/metrics"
-	"github.com/sluice-net/sluice/internal/unixpath"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -91,35 +85,14 @@ func Run(ctx context.Context, o Options) error {
 	return serve(ctx, i, listener)
 }
 
-// listen opens the API's socket. The lock is ours, so a socket that is there
-// was left by a daemon that is gone.
-func listen(d dirs.Dirs) (net.Listener, error) {
-	if err := os.Remove(d.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	var listener *net.UnixListener
-	err := unixpath.Use(d.Socket(), func(path string) (err error) {
-		// Nobody may connect before the mode is set.
-		defer unix.Umask(unix.Umask(0o117))
-		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen on the API's socket: %w", err)
-	}
-	listener.SetUnlinkOnClose(false) // the next daemon removes it, a reset too
-	return listener, nil
-}
-
-func serve(ctx context.Context, i *instance, listener net.Listener) error {
+func serve(ctx context.Context, i *instance, listener *apiSocket) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	backend := &backend{instance: i, stop: stop}
 	server := &http.Server{Handler: apiserver.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
 	server.RegisterOnShutdown(i.drops.Close) // or the end would wait for those who watch
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
 	i.log.Info("ready", "socket", i.dirs.Socket(), "attach", i.loader.Mode())
+	failed, wait := i.keepListening(ctx, server, listener)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve the API: %w", err)
@@ -127,6 +100,7 @@ func serve(ctx context.Context, i *instance, listener net.Listener) error {
 		return fmt.Errorf("watch the host's network: %w", err)
 	case <-ctx.Done():
 	}
+	wait() // or there would be a socket again after a reset
 	deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(deadline); err != nil {

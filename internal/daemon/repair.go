@@ -17,18 +17,21 @@ const (
 	defaultRepairInterval = time.Minute
 )
 
+func (o Options) repairInterval() time.Duration {
+	if o.RepairInterval == 0 {
+		return defaultRepairInterval
+	}
+	return o.RepairInterval
+}
+
 // keepRepaired repairs, until the instance is closed, what somebody else
 // changes: devices at once, the rest at intervals.
 func (i *instance) keepRepaired() {
-	interval := i.options.RepairInterval
-	if interval == 0 {
-		interval = defaultRepairInterval
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(interval)
+		ticker := time.NewTicker(i.options.repairInterval())
 		defer ticker.Stop()
 		for {
 			select {

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/lab"
 )
 
@@ -169,4 +172,31 @@ func TestRunningDaemonRepairs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSocketIsMadeAnew covers a socket that somebody has removed, as what cleans
+// up below /run does, or has put something else in its place.
+func TestSocketIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, "--repair-interval=100ms")
+	id := l.OK("run", "-d", "--name=net00")
+	socket := dirs.New(l.Root).Socket()
+	for what, harm := range map[string]func() error{
+		"removed":  func() error { return os.Remove(socket) },
+		"replaced": func() error { return errors.Join(os.Remove(socket), os.WriteFile(socket, nil, 0o600)) },
+	} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		l.Host.Eventually("the daemon answers by a socket that was "+what, func() error {
+			if r := l.Sluice("inspect", "--format={{.Id}}", "net00"); r.Code != 0 || strings.TrimSpace(r.Stdout) != id {
+				return fmt.Errorf("%s%s", r.Stdout, r.Stderr)
+			}
+			return nil
+		})
+		if file, err := os.Stat(socket); err != nil || file.Mode() != os.ModeSocket|0o660 {
+			t.Errorf("%s: %v, %v", what, file, err)
+		}
+	}
+	expectInvariants(l)
 }
