@@ -85,6 +85,7 @@ func (e *Engine) Close() {
 	defer e.verb.Unlock()
 	e.linking.timer.Stop()
 	e.linkAll()
+	clear(e.filtered) // or who waits for the lock by now would try again
 	e.announcing.Wait()
 	e.graveyard.close()
 }
