@@ -99,6 +99,26 @@ func deleteFilter(ifindex int, dir direction) error {
 	return nil
 }
 
+// SweepQdiscs forgets the qdiscs of devices that are gone, with whoever would have
+// detached from them.
+func (l *Loader) SweepQdiscs() error {
+	entries, err := os.ReadDir(l.pins.qdiscs())
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		device := dotted(entry.Name())
+		_, err := netlink.LinkByName(device)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			err = unmark(l.pins.qdisc(device))
+		}
+		if err != nil {
+			return fmt.Errorf("forget the qdisc of %s: %w", device, err)
+		}
+	}
+	return nil
+}
+
 func unmark(mark string) error {
 	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

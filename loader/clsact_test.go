@@ -155,6 +155,27 @@ func TestLinkInPlaceOfFilter(t *testing.T) {
 	h.wantNoMarks()
 }
 
+// TestSweepQdiscs covers devices that went while no daemon ran: who comes later by
+// such a name, with a qdisc of its own, keeps that.
+func TestSweepQdiscs(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	l := h.open("")
+	must(t, l.FilterContainer("gone.1", h.veth("gone.1")))
+	stays := h.veth("stays.1")
+	must(t, l.FilterContainer("stays.1", stays))
+	must(t, netlink.LinkDel(h.device("gone.1")))
+	must(t, l.SweepQdiscs())
+	marks, err := filepath.Glob(filepath.Join(loader.PinsDir(h.root), "qdiscs", "*"))
+	must(t, err)
+	if len(marks) != 1 || filepath.Base(marks[0]) != "stays%2E1" {
+		t.Errorf("marks: %q", marks)
+	}
+	must(t, l.DetachContainer("stays.1"))
+	h.wantQdiscs(stays)
+	h.wantNoMarks()
+}
+
 func TestClsactBesideOthers(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

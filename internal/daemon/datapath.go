@@ -87,7 +87,8 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 	return errors.Join(errs...)
 }
 
-// SweepPrograms takes the pins of devices away that are not ours any more.
+// SweepPrograms takes the pins of devices away that are not ours any more, and
+// forgets what was attached to devices that are gone.
 func (d *datapath) SweepPrograms(owned func(device string) bool) error {
 	for hook, detach := range map[hooks.Hook]func(string) error{
 		hooks.HookContainer: d.loader.DetachContainer,
@@ -106,7 +107,7 @@ func (d *datapath) SweepPrograms(owned func(device string) bool) error {
 			}
 		}
 	}
-	return nil
+	return d.loader.SweepQdiscs()
 }
 
 // uplinks returns the names of the devices that have the uplink program.

@@ -27,6 +27,7 @@ func (c *checker) attachments() {
 	want := map[string]attachment{}
 	c.must(c.Host.Do(func() error {
 		c.filters(got)
+		c.marks()
 		add := func(hook, device string) {
 			if l, err := netlink.LinkByName(device); err == nil {
 				want[hook+"@"+device] = attachment{info.AttachMode, l.Attrs().Index}
@@ -89,6 +90,16 @@ func (c *checker) filters(found map[string]attachment) {
 				c.complain("%s is a filter, and attached by %s besides", name, other.mode)
 			}
 			found[name] = attachment{"clsact", device.Attrs().Index}
+		}
+	}
+}
+
+// marks checks that the qdiscs which are noted as ours are those of devices that
+// are there, in the calling thread's namespace.
+func (c *checker) marks() {
+	for name := range c.entries("bpf", filepath.Base(loader.PinsDir("")), "qdiscs") {
+		if _, err := netlink.LinkByName(strings.ReplaceAll(name, "%2E", ".")); err != nil {
+			c.complain("the qdisc of %s is noted as ours: %v", name, err)
 		}
 	}
 }

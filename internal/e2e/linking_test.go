@@ -70,3 +70,20 @@ func TestLinkInPlaceOfFilter(t *testing.T) {
 		t.Errorf("dropped while a link is made: %s", named(drops))
 	}
 }
+
+// TestKilledWithFilters covers a daemon that is killed before containers have their
+// links, and before the devices of those that are gone again are deleted: the next
+// one finds all of it.
+func TestKilledWithFilters(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for i := range 3 {
+		name := fmt.Sprintf("net0%d", i)
+		l.OK("run", "-d", "--name="+name)
+		l.OK("run", "-d", "--name=gone")
+		l.OK("rm", "-f", "gone")
+		l.StopDaemon(unix.SIGKILL)
+		l.StartDaemon()
+		expectInvariants(l)
+	}
+}
