@@ -1,11 +1,12 @@
 package datapath_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -76,10 +77,8 @@ func openLoader(t testing.TB, config loader.Config) *loader.Loader {
 // there.
 func empty(m *ebpf.Map) error {
 	switch m.Type() {
-	case ebpf.Array:
-		return zero(m, 1)
-	case ebpf.PerCPUArray:
-		return zero(m, ebpf.MustPossibleCPU())
+	case ebpf.Array, ebpf.PerCPUArray:
+		return scrub(m)
 	case ebpf.RingBuf:
 		_, err := drain(m)
 		return err
@@ -117,17 +116,6 @@ func drain(events *ebpf.Map) (records [][]byte, err error) {
 	}
 }
 
-func zero(m *ebpf.Map, copies int) error {
-	keys := make([]uint32, m.MaxEntries())
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	value := reflect.ArrayOf(int(m.ValueSize()), reflect.TypeFor[byte]())
-	n := len(keys) * copies
-	_, err := m.BatchUpdate(keys, reflect.MakeSlice(reflect.SliceOf(value), n, n).Interface(), nil)
-	return err
-}
-
 // TestPoolLeavesNothing covers every map that a test may have written: what the
 // loader makes is empty.
 func TestPoolLeavesNothing(t *testing.T) {
@@ -147,20 +135,17 @@ func TestPoolLeavesNothing(t *testing.T) {
 	}
 }
 
-// fill writes one entry that is not zero.
+// fill writes an entry that is not zero; of an array the first and the last.
 func fill(m *ebpf.Map) error {
-	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
-	for i := range value {
-		value[i] = 0xee
+	key, value := make([]byte, m.KeySize()), bytes.Repeat([]byte{0xee}, int(m.ValueSize()))
+	switch m.Type() {
+	case ebpf.Array:
+		return errors.Join(m.Put(uint32(0), value), m.Put(m.MaxEntries()-1, value))
+	case ebpf.PerCPUArray:
+		values := slices.Repeat([][]byte{value}, ebpf.MustPossibleCPU())
+		return errors.Join(m.Put(uint32(0), values), m.Put(m.MaxEntries()-1, values))
 	}
-	if m.Type() != ebpf.PerCPUArray {
-		return m.Put(key, value)
-	}
-	values := make([][]byte, ebpf.MustPossibleCPU())
-	for i := range values {
-		values[i] = value
-	}
-	return m.Put(key, values)
+	return m.Put(key, value)
 }
 
 // entriesOf returns the entries of a map that are not zero.
