@@ -33,6 +33,8 @@ type Config struct {
 	// Without are features that the programs do without although the kernel has
 	// them: for tests of what older kernels get.
 	Without Features
+	// OnDemand leaves it to Load to load programs: for tests, which want one or two.
+	OnDemand bool
 	// LogDir is where the verifier's log goes when it refuses a program.
 	LogDir string
 }

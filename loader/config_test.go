@@ -45,7 +45,7 @@ func TestConstantsReachThePrograms(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, programs := range l.programs {
-		for name, program := range programs {
+		for name, program := range programs.loaded() {
 			contents, section := constantsOf(t, program)
 			for _, variable := range section.Vars {
 				constant := variable.Type.TypeName()

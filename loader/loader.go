@@ -25,7 +25,7 @@ type Loader struct {
 	config    Config
 	mode      AttachMode
 	maps      map[string]*ebpf.Map
-	programs  map[datapath.Hook]map[string]*ebpf.Program
+	programs  map[datapath.Hook]*programs
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
 	tunnel    tunnel
@@ -150,57 +150,8 @@ func createMap(path string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	return m, nil
 }
 
-func (l *Loader) loadPrograms() error {
-	specs, err := datapath.LoadPrograms()
-	if err != nil {
-		return fmt.Errorf("read the compiled programs: %w", err)
-	}
-	l.programs = map[datapath.Hook]map[string]*ebpf.Program{}
-	for hook, spec := range specs {
-		programs, err := l.loadHook(spec)
-		if err != nil {
-			return explainLoad(hook.String(), err, l.config.LogDir)
-		}
-		l.programs[hook] = programs
-	}
-	l.timeouts, err = datapath.TimeoutsOf(specs[datapath.HookContainer])
-	return err
-}
-
-func (l *Loader) loadHook(spec *ebpf.CollectionSpec) (map[string]*ebpf.Program, error) {
-	if err := l.config.setConstants(spec); err != nil {
-		return nil, err
-	}
-	replacements := map[string]*ebpf.Map{}
-	for name := range spec.Maps {
-		if shared, ok := l.maps[name]; ok {
-			replacements[name] = shared
-			spec.Maps[name].MaxEntries = shared.MaxEntries()
-		}
-	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
-	if err != nil {
-		return nil, err
-	}
-	defer collection.Close()
-	programs := map[string]*ebpf.Program{}
-	for name := range spec.Programs {
-		programs[name] = collection.DetachProgram(name)
-	}
-	return programs, nil
-}
-
 // Maps returns the maps by name. They stay the loader's: Close closes them.
 func (l *Loader) Maps() map[string]*ebpf.Map { return l.maps }
-
-// Program returns the only program of a packet hook, for tests with
-// BPF_PROG_TEST_RUN.
-func (l *Loader) Program(hook datapath.Hook) *ebpf.Program {
-	for _, program := range l.programs[hook] {
-		return program
-	}
-	return nil
-}
 
 // Timeouts returns how long the programs let flows live without packets.
 func (l *Loader) Timeouts() datapath.Timeouts { return l.timeouts }
@@ -214,9 +165,7 @@ func (l *Loader) Close() {
 		m.Close()
 	}
 	for _, programs := range l.programs {
-		for _, program := range programs {
-			program.Close()
-		}
+		programs.close()
 	}
 	l.closeTunnel()
 }

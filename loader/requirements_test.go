@@ -70,7 +70,7 @@ func refused(t *testing.T) error {
 	spec := &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{
 		"broken": {Name: "broken", Type: ebpf.SchedCLS, Instructions: instructions, License: "GPL"},
 	}}
-	_, err := new(Loader).loadHook(spec)
+	_, err := new(Loader).loadObject(spec)
 	if err == nil {
 		t.Fatal("the broken program was loaded")
 	}

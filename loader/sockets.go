@@ -30,7 +30,7 @@ func (l *Loader) AttachSockets(cgroup string) error {
 		return fmt.Errorf("attach the socket programs: %w", err)
 	}
 	for name, point := range socketPoints {
-		program := l.programs[datapath.HookSocket][name]
+		program := l.programs[datapath.HookSocket].loaded()[name]
 		if err := attachCgroup(l.pins.link("socket", name), program, cgroup, id, point); err != nil {
 			return fmt.Errorf("attach %s to %s: %w", name, cgroup, err)
 		}

@@ -27,7 +27,10 @@ func (l *Loader) tunnelProgram() (*ebpf.Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled programs: %w", err)
 	}
-	programs, err := l.loadHook(spec)
+	if err := l.config.setConstants(spec); err != nil {
+		return nil, err
+	}
+	programs, err := l.loadObject(spec)
 	if err != nil {
 		return nil, explainLoad("tunnel", err, l.config.LogDir)
 	}

@@ -89,7 +89,7 @@ func (l *Loader) updateLink(name string) error {
 func (l *Loader) programFor(name string, info *link.Info) (*ebpf.Program, error) {
 	hook, on, _ := strings.Cut(name, "@")
 	if hook == datapath.HookSocket.String() {
-		return l.programs[datapath.HookSocket][on], nil
+		return l.programs[datapath.HookSocket].loaded()[on], nil
 	}
 	tcx := info.TCX()
 	if tcx == nil || tcx.Ifindex == 0 {

@@ -116,7 +116,7 @@ type meter struct {
 }
 
 func (m *meter) measure(f *fixture, w way) {
-	program := f.loader.Program(w.hook)
+	program := f.program(w.hook)
 	before, err := program.Stats()
 	must(f.t, err)
 	verdict, err := program.Run(&ebpf.RunOptions{Data: w.frame.bytes(), Context: skb{Ifindex: uint32(w.ifindex)}})

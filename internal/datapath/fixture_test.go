@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -185,6 +186,14 @@ func (f *fixture) load(config loader.Config) {
 	f.loader, f.maps = l, m
 }
 
+// program returns the program of a hook, which is loaded for the first test that
+// runs it.
+func (f *fixture) program(hook datapath.Hook) *ebpf.Program {
+	f.t.Helper()
+	must(f.t, f.loader.Load(hook))
+	return f.loader.Program(hook)
+}
+
 func (f *fixture) entries() {
 	m := f.maps
 	must(f.t, m.SetRule(masqueradeOne, maps.Rule{Kind: maps.RuleMasquerade, Network: networkOne}))
@@ -264,7 +273,7 @@ func TestProgramsLoad(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, ipv4, loader.Config{})
 	for _, hook := range []datapath.Hook{datapath.HookContainer, datapath.HookUplink, datapath.HookBridge, datapath.HookResolver} {
-		info, err := f.loader.Program(hook).Info()
+		info, err := f.program(hook).Info()
 		must(t, err)
 		instructions, _ := info.VerifiedInstructions()
 		size, _ := info.JitedSize()

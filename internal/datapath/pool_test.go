@@ -67,7 +67,7 @@ func openLoader(t testing.TB, config loader.Config) *loader.Loader {
 	root := filepath.Join(dir, "bpf")
 	must(t, loader.MountBPF(root))
 	defer loader.Unmount(root)
-	config.LogDir = dir // its end is part of the error
+	config.OnDemand = true
 	l, err := loader.Open(root, config)
 	must(t, err)
 	return l

@@ -102,7 +102,7 @@ func TestAFloodOfDropsIsNotOneOfReports(t *testing.T) {
 	must(t, f.maps.LeaseReports(time.Minute))
 	const sent = 20 * datapath.ReportsPerSecond
 	begin := time.Now()
-	_, err := f.loader.Program(datapath.HookUplink).Run(&ebpf.RunOptions{
+	_, err := f.program(datapath.HookUplink).Run(&ebpf.RunOptions{
 		Data: client.udp(1, f.a.at(53)).bytes(), Context: skb{Ifindex: uint32(f.uplink)}, Repeat: sent,
 	})
 	must(t, err)
@@ -132,7 +132,7 @@ func TestFullRingIsCounted(t *testing.T) {
 			t.Fatalf("%d drops, and none is withheld", sent)
 		}
 		f.refill(reasons.Unpublished)
-		_, err := f.loader.Program(datapath.HookUplink).Run(&ebpf.RunOptions{
+		_, err := f.program(datapath.HookUplink).Run(&ebpf.RunOptions{
 			Data: client.udp(1, f.a.at(53)).bytes(), Context: skb{Ifindex: uint32(f.uplink)}, Repeat: datapath.ReportsPerSecond / 2,
 		})
 		must(t, err)

@@ -101,7 +101,7 @@ func (f *fixture) try(flags uint32, hook datapath.Hook, context skb, raw []byte)
 	context.Mark, context.Tstamp = 0xbeef, 1
 	var left skb
 	options := &ebpf.RunOptions{Data: raw, DataOut: make([]byte, len(raw)+64), Context: context, ContextOut: &left, Flags: flags}
-	code, err := f.loader.Program(hook).Run(options)
+	code, err := f.program(hook).Run(options)
 	return result{code, options.DataOut, left}, err
 }
 

@@ -1,0 +1,104 @@
+package loader
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-net/sluice/internal/datapath"
+)
+
+// programs are those of one hook.
+type programs struct {
+	mu     sync.Mutex
+	object *ebpf.CollectionSpec // nil when they are loaded
+	byName map[string]*ebpf.Program
+}
+
+// loadPrograms loads the hooks side by side: nearly all of it is the verifier's
+// work, which takes a CPU for each.
+func (l *Loader) loadPrograms() error {
+	objects, err := datapath.LoadPrograms()
+	if err != nil {
+		return fmt.Errorf("read the compiled programs: %w", err)
+	}
+	l.programs = map[datapath.Hook]*programs{}
+	for hook, object := range objects {
+		if err := l.config.setConstants(object); err != nil {
+			return err
+		}
+		l.programs[hook] = &programs{object: object}
+	}
+	if l.timeouts, err = datapath.TimeoutsOf(objects[datapath.HookContainer]); err != nil {
+		return err
+	}
+	if l.config.OnDemand {
+		return nil
+	}
+	var loading errgroup.Group
+	for hook := range objects {
+		loading.Go(func() error { return l.Load(hook) })
+	}
+	return loading.Wait()
+}
+
+// Load loads the programs of a hook, unless they are: Open has done so for every
+// hook, but with Config.OnDemand.
+func (l *Loader) Load(hook datapath.Hook) error {
+	p := l.programs[hook]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.object == nil {
+		return nil
+	}
+	loaded, err := l.loadObject(p.object)
+	if err != nil {
+		return explainLoad(hook.String(), err, l.config.LogDir)
+	}
+	p.byName, p.object = loaded, nil
+	return nil
+}
+
+// loadObject loads what an object with its constants set has.
+func (l *Loader) loadObject(spec *ebpf.CollectionSpec) (map[string]*ebpf.Program, error) {
+	replacements := map[string]*ebpf.Map{}
+	for name := range spec.Maps {
+		if shared, ok := l.maps[name]; ok {
+			replacements[name] = shared
+			spec.Maps[name].MaxEntries = shared.MaxEntries()
+		}
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return nil, err
+	}
+	defer collection.Close()
+	programs := map[string]*ebpf.Program{}
+	for name := range spec.Programs {
+		programs[name] = collection.DetachProgram(name)
+	}
+	return programs, nil
+}
+
+// Program returns the only program of a packet hook, for tests with
+// BPF_PROG_TEST_RUN.
+func (l *Loader) Program(hook datapath.Hook) *ebpf.Program {
+	for _, program := range l.programs[hook].loaded() {
+		return program
+	}
+	return nil
+}
+
+func (p *programs) loaded() map[string]*ebpf.Program {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byName
+}
+
+func (p *programs) close() {
+	for _, program := range p.loaded() {
+		program.Close()
+	}
+}
