@@ -122,7 +122,7 @@ func runHelper(code asm.Instructions) (unix.Errno, error) {
 
 // haveKernelFunction asks the kernel's type information for a function.
 func haveKernelFunction(name string) (bool, error) {
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := kernelTypes().Kernel()
 	if err != nil {
 		return false, fmt.Errorf("read the kernel's type information: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 )
@@ -26,6 +27,7 @@ type Loader struct {
 	mode      AttachMode
 	maps      map[string]*ebpf.Map
 	programs  map[datapath.Hook]*programs
+	types     *btf.Cache // for as long as there are programs to be loaded
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
 	tunnel    tunnel

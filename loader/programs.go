@@ -20,6 +20,7 @@ type programs struct {
 // loadPrograms loads the hooks side by side: nearly all of it is the verifier's
 // work, which takes a CPU for each.
 func (l *Loader) loadPrograms() error {
+	l.types = kernelTypes()
 	objects, err := datapath.LoadPrograms()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
@@ -41,7 +42,9 @@ func (l *Loader) loadPrograms() error {
 	for hook := range objects {
 		loading.Go(func() error { return l.Load(hook) })
 	}
-	return loading.Wait()
+	err = loading.Wait()
+	l.types = nil
+	return err
 }
 
 // Load loads the programs of a hook, unless they are: Open has done so for every
@@ -70,7 +73,16 @@ func (l *Loader) loadObject(spec *ebpf.CollectionSpec) (map[string]*ebpf.Program
 			spec.Maps[name].MaxEntries = shared.MaxEntries()
 		}
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	// The programs look at types of the kernel itself: those of its modules, which
+	// may be many, need not be read.
+	types := kernelTypes()
+	kernel, err := types.Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel's type information: %w", err)
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: replacements, Cache: types, Programs: ebpf.ProgramOptions{KernelTypes: kernel},
+	})
 	if err != nil {
 		return nil, err
 	}
