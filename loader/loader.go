@@ -30,6 +30,7 @@ type Loader struct {
 	types     *btf.Cache // for as long as there are programs to be loaded
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
+	madeMaps  bool
 	tunnel    tunnel
 	upgraded  *Upgrade
 }
@@ -95,7 +96,7 @@ func (l *Loader) openMaps() error {
 	if err != nil {
 		return err
 	}
-	l.maps = map[string]*ebpf.Map{}
+	l.maps, l.madeMaps = map[string]*ebpf.Map{}, true
 	for name, spec := range specs {
 		if size, ok := sizes[name]; ok {
 			spec.MaxEntries = size
@@ -121,6 +122,7 @@ func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return createMap(path, spec)
 	}
+	l.madeMaps = false
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +153,10 @@ func createMap(path string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	}
 	return m, nil
 }
+
+// MadeMaps reports whether Open has made every map, of which none had an entry
+// then.
+func (l *Loader) MadeMaps() bool { return l.madeMaps && l.upgraded == nil }
 
 // Maps returns the maps by name. They stay the loader's: Close closes them.
 func (l *Loader) Maps() map[string]*ebpf.Map { return l.maps }

@@ -22,12 +22,13 @@ type datapath struct {
 
 	mu       sync.Mutex
 	attached map[string]bool // names of the uplinks that have our program
+	swept    bool            // there is no entry from before us
 }
 
 var _ engine.Datapath = (*datapath)(nil)
 
 func newDatapath(l *loader.Loader, m *maps.Maps) *datapath {
-	return &datapath{Maps: m, loader: l, attached: map[string]bool{}}
+	return &datapath{Maps: m, loader: l, attached: map[string]bool{}, swept: l.MadeMaps()}
 }
 
 func (d *datapath) AttachContainer(device string, ifindex int) error {
@@ -85,6 +86,19 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 		delete(d.attached, name)
 	}
 	return errors.Join(errs...)
+}
+
+// Sweep looks through all entries, which are many: but not the first time when
+// the maps were made just now.
+func (d *datapath) Sweep(use maps.InUse) error {
+	d.mu.Lock()
+	swept := d.swept
+	d.swept = false
+	d.mu.Unlock()
+	if swept {
+		return nil
+	}
+	return d.Maps.Sweep(use)
 }
 
 // SweepPrograms takes the pins of devices away that are not ours any more, and

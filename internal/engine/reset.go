@@ -8,9 +8,10 @@ import (
 )
 
 // Reset takes everything away: endpoints, networks with the predefined ones,
-// devices that carry our mark, and what the datapath knows of the host. It
-// goes on after errors and returns all of them. The engine is of no use
-// afterwards until Reconcile.
+// devices that carry our mark, and what the datapath knows of the host. Entries
+// that nothing accounts for are left to go with the maps. It goes on after
+// errors and returns all of them. The engine is of no use afterwards until
+// Reconcile.
 func (e *Engine) Reset(_ context.Context) error {
 	e.verb.Lock()
 	defer e.verb.Unlock()
@@ -27,7 +28,8 @@ func (e *Engine) Reset(_ context.Context) error {
 	}
 	e.graveyard.settle()
 	errs = append(errs,
-		e.removeStrays(),
+		e.datapath.SweepPrograms(e.Owns),
+		e.RemoveStrayDevices(),
 		e.devices.DeleteDevice(netdev.LendingDevice),
 		e.datapath.SetUplinks(nil),
 		e.datapath.SetHostAddrs(nil),

@@ -46,6 +46,10 @@ func Parse(text string) (p Ports, err error) {
 func (p Ports) String() string {
 	var parts []string
 	for port := 0; port < 1<<16; port++ {
+		if port%64 == 0 && p[port/64] == 0 {
+			port += 63
+			continue
+		}
 		if !p.Has(uint16(port)) {
 			continue
 		}
