@@ -18,6 +18,14 @@ static __always_inline __wsum sum_fold32(__u64 sum)
 	return (sum & 0xffffffff) + (sum >> 32);
 }
 
+/* The same, where a sum that changes nothing is 0 and not its complement. */
+static __always_inline __wsum sum_fold_zero(__u64 sum)
+{
+	__u64 folded = sum_fold32(sum);
+
+	return folded + ((folded + 1) >> 32);
+}
+
 /* The checksum field after a change by diff. */
 static __always_inline __u16 checksum_update(__u16 checksum, __u64 diff)
 {

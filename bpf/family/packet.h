@@ -14,9 +14,12 @@ packet_t {
 	__u8 ttl;        /* or hop limit */
 	__u8 tcp_flags;
 	bool icmp_error; /* it quotes the packet that it is about */
-	bool fragment;   /* any fragment, the first included */
-	bool later;      /* a fragment that has no transport header */
+	__be16 fragment; /* not 0 for any fragment, the first included */
+	__be16 later;    /* nor for one that has no transport header */
 	bool has_ports;  /* the key's ports are valid: TCP, UDP or ICMP echo */
+	__u8 target;     /* where its flow leads: enum flow_target */
+	__u8 hops;       /* what that takes from the TTL */
+	__u32 receiver;  /* the endpoint there, if it is one */
 	__be32 id;       /* what fragments of one packet share */
 	flow_key_t key;
 	flow_key_t other; /* room for another key, which the stack has not */
@@ -49,13 +52,17 @@ static __always_inline int drop(packet_t *p, __u16 reason)
 }
 
 /*
- * transport_bytes does what bytes does, from the transport header on. The mask,
- * which clang must not drop, tells the verifier how far that may be.
+ * transport_offset tells the verifier how far the transport header may reach, by a
+ * mask, which clang must not drop.
  */
+static __always_inline __u32 transport_offset(__u32 offset)
+{
+	asm volatile("%0 &= " AF(TRANSPORT_MASK) : "+r"(offset));
+	return offset;
+}
+
+/* transport_bytes does what bytes does, from the transport header on. */
 static __always_inline void *transport_bytes(struct __sk_buff *skb, packet_t *p, __u32 size)
 {
-	__u32 offset = p->transport;
-
-	asm volatile("%0 &= " AF(TRANSPORT_MASK) : "+r"(offset));
-	return bytes(skb, offset, size);
+	return bytes(skb, transport_offset(p->transport), size);
 }

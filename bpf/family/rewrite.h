@@ -26,34 +26,34 @@ static __always_inline bool kernel_checksum(struct __sk_buff *skb, __u32 offset,
  */
 static __always_inline bool transport_checksum(struct __sk_buff *skb, packet_t *p, __wsum addresses, __wsum ports)
 {
+	__u32 offset = p->transport;
 	__u8 kind = checksum_kind(skb);
 	bool may_be_none = false;
 	__u16 *field;
-	__u32 at;
 
 	switch (p->key.protocol) {
 	case IPPROTO_TCP:
-		at = TCP_CHECKSUM;
+		offset += TCP_CHECKSUM;
 		break;
 	case IPPROTO_UDP:
-		at = UDP_CHECKSUM;
+		offset += UDP_CHECKSUM;
 		may_be_none = true;
 		break;
 	default:
-		at = ICMP_CHECKSUM;
+		offset += ICMP_CHECKSUM;
 		if (!AF(ICMP_HAS_PSEUDO))
 			addresses = 0;
 	}
-	field = transport_bytes(skb, p, at + sizeof(*field));
+	offset = transport_offset(offset);
+	field = bytes(skb, offset, sizeof(*field));
 	if (!field)
 		return false;
-	field += at / sizeof(*field);
 	if (may_be_none && !*field) {
 		sum_changed(skb, (AF(HEADER_HAS_SUM) ? 0 : (__u64)addresses) + ports);
 		return true;
 	}
 	if (kind == CHECKSUM_COMPLETE)
-		return kernel_checksum(skb, p->transport + at, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
+		return kernel_checksum(skb, offset, addresses, ports, may_be_none ? BPF_F_MARK_MANGLED_0 : 0);
 	checksum_write(field, kind, may_be_none, addresses, ports);
 	return true;
 }
@@ -85,19 +85,18 @@ static __always_inline bool write_ports(struct __sk_buff *skb, packet_t *p, cons
 static __always_inline bool rewrite(struct __sk_buff *skb, packet_t *p, const flow_t *to, __u8 hops)
 {
 	__u64 addresses = addr_diff(addr_diff(0, p->key.src, to->src), p->key.dst, to->dst);
-	__u64 ports = sum_replace(sum_replace(0, p->key.sport, to->sport), p->key.dport, to->dport);
-	bool same_addresses = same_addr(p->key.src, to->src) && same_addr(p->key.dst, to->dst);
-	bool same_ports = p->key.sport == to->sport && p->key.dport == to->dport;
+	__wsum ports = sum_fold_zero(sum_replace(sum_replace(0, p->key.sport, to->sport), p->key.dport, to->dport));
+	__u32 other_ports = (p->key.sport ^ to->sport) | (p->key.dport ^ to->dport);
 
+	/* Of a difference clang would make two branches, which the verifier would follow to the end. */
+	asm volatile("" : "+r"(other_ports));
 	/* Only the first fragment has ports, and the checksum over all of them. */
 	if (p->later) {
 		if (!AF(HEADER_HAS_SUM))
 			sum_changed(skb, addresses);
-		return rewrite_header(skb, to->src, to->dst, hops);
-	}
-	if (!transport_checksum(skb, p, same_addresses ? 0 : sum_fold32(addresses), same_ports ? 0 : sum_fold32(ports)) ||
-	    (!same_ports && !write_ports(skb, p, to)))
+	} else if (!transport_checksum(skb, p, sum_fold_zero(addresses), ports) || (other_ports && !write_ports(skb, p, to))) {
 		return false;
+	}
 	return rewrite_header(skb, to->src, to->dst, hops);
 }
 

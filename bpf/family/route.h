@@ -67,6 +67,14 @@ static __always_inline struct bpf_fib_lookup *route(struct __sk_buff *skb, packe
 	return NULL;
 }
 
+/* What route has found for the packet. NULL is for the verifier alone. */
+static __always_inline struct bpf_fib_lookup *this_route(void)
+{
+	__u32 slot = WORKSPACE_ROUTE;
+
+	return bpf_map_lookup_elem(&workspaces, &slot);
+}
+
 /* Whether an address belongs to one of our networks, its gateway included. */
 static __always_inline bool address_of_a_network(addr_t addr)
 {
