@@ -97,8 +97,11 @@ static __always_inline struct endpoint *flow_owner(const struct flow_head *flow)
 /* Whether a flow's time has not run out, if this is its state. */
 static __always_inline bool flow_fresh(const struct flow_head *flow, __u8 protocol, __u8 state, __u32 now)
 {
-	/* Signed: another CPU may have seen the flow after we read the clock. */
-	return (__s32)(now - flow->seen) <= (__s32)flow_timeout(protocol, state);
+	/*
+	 * Signed: another CPU may have seen the flow after we read the clock. The timeouts
+	 * are constants of the verifier's, which would remember each in what is compared to it.
+	 */
+	return (__s32)(now - flow->seen - flow_timeout(protocol, state)) <= 0;
 }
 
 static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)

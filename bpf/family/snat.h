@@ -13,7 +13,7 @@ snat_search_t {
 	packet_t *p;
 	flow_t *flow;
 	__u32 start;
-	__u32 probes;
+	__u32 ports; /* how many there are to choose from */
 	bool host_source; /* flow->src is an address of the host */
 	bool found;
 };
@@ -40,16 +40,13 @@ static __always_inline bool host_socket_has(struct __sk_buff *skb, __u8 protocol
 	return has;
 }
 
+/* snat_probe tries a port. Until one is found it leaves `search` as it is, so that the verifier follows it once. */
 static long snat_probe(__u32 i, snat_search_t *search)
 {
-	__u32 ports = snat_ports_above() + snat_ports_below();
 	__u8 protocol = search->p->key.protocol;
 	flow_t *flow = search->flow;
 
-	if (!ports)
-		return 1;
-	search->probes = i + 1;
-	flow->sport = bpf_htons(snat_port((search->start + i) % ports));
+	flow->sport = bpf_htons(snat_port((search->start + i) % search->ports));
 	if (search->host_source &&
 	    (port_head(protocol, flow->sport) || host_socket_has(search->skb, protocol, flow, false)))
 		return 0;
@@ -72,20 +69,26 @@ static __always_inline __u32 snat_slot(const flow_t *flow, __u8 protocol)
  */
 __noinline int snat_claim(struct __sk_buff *skb, bool host_source)
 {
-	snat_search_t search = { .skb = skb, .p = this_packet(), .flow = opening(), .host_source = host_source };
+	snat_search_t search = {
+		.skb = skb,
+		.p = this_packet(),
+		.flow = opening(),
+		.ports = snat_ports_above() + snat_ports_below(),
+		.host_source = host_source,
+	};
 	__u32 *cursor;
-	__u32 slot;
+	__u32 slot, probes;
 
-	if (!search.p || !search.flow)
+	if (!search.p || !search.flow || !search.ports)
 		return false;
 	slot = snat_slot(search.flow, search.p->key.protocol);
 	cursor = bpf_map_lookup_elem(&snat_cursors, &slot);
 	if (!cursor)
 		return false;
 	search.start = *cursor;
-	bpf_loop(SNAT_PROBES, snat_probe, &search, 0);
+	probes = bpf_loop(SNAT_PROBES, snat_probe, &search, 0);
 	if (!dry_run)
-		__sync_fetch_and_add(cursor, search.probes);
-	count_by(&masquerade_retries, 0, search.found ? search.probes - 1 : search.probes);
+		__sync_fetch_and_add(cursor, probes);
+	count_by(&masquerade_retries, 0, search.found ? probes - 1 : probes);
 	return search.found;
 }

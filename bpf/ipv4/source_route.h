@@ -10,28 +10,37 @@
 #define IPV4_OPTION_LOOSE_ROUTE 131
 #define IPV4_OPTION_STRICT_ROUTE 137
 
+struct option_walk {
+	__u8 options[64]; /* a power of two, for the mask */
+	__u32 at;
+	__u32 len;
+	bool found;
+};
+
+/* next_option looks at an option and moves to the next; 1 ends the walk. */
+static long next_option(__u32 i, struct option_walk *walk)
+{
+	__u32 at = walk->at;
+	__u8 kind = walk->options[at & 63];
+	__u8 size = walk->options[(at + 1) & 63];
+
+	walk->found = kind == IPV4_OPTION_LOOSE_ROUTE || kind == IPV4_OPTION_STRICT_ROUTE;
+	if (walk->found || kind == IPV4_OPTION_END)
+		return 1;
+	walk->at = at + (kind == IPV4_OPTION_NOP ? 1 : size);
+	/* Nobody takes a packet whose options contradict themselves. */
+	return walk->at >= walk->len || (kind != IPV4_OPTION_NOP && size < 2);
+}
+
 /* find_source_route walks the options, of which there are `len` bytes. */
 __noinline int find_source_route(struct __sk_buff *skb, __u32 len)
 {
-	__u8 options[64] = {}; /* a power of two, for the mask */
-	__u32 at = 0;
+	struct option_walk walk = { .len = len };
 
-	if (!load(skb, LINK_LEN + sizeof(struct ipv4_header), options, IPV4_OPTIONS_MAX, len))
+	if (!load(skb, LINK_LEN + sizeof(struct ipv4_header), walk.options, IPV4_OPTIONS_MAX, len))
 		return 0;
-	for (int i = 0; i < IPV4_OPTIONS_MAX; i++) {
-		__u8 kind = options[at & 63];
-		__u8 size = options[(at + 1) & 63];
-
-		if (kind == IPV4_OPTION_LOOSE_ROUTE || kind == IPV4_OPTION_STRICT_ROUTE)
-			return 1;
-		if (kind == IPV4_OPTION_END)
-			return 0;
-		at += kind == IPV4_OPTION_NOP ? 1 : size;
-		/* Nobody takes a packet whose options contradict themselves. */
-		if (at >= len || (kind != IPV4_OPTION_NOP && size < 2))
-			return 0;
-	}
-	return 0;
+	bpf_loop(IPV4_OPTIONS_MAX, next_option, &walk, 0);
+	return walk.found;
 }
 
 static __always_inline bool source_routed4(struct __sk_buff *skb, const struct packet4 *p)

@@ -6,10 +6,13 @@
 /* Nothing is translated whose headers reach further. */
 #define IPV6_MAX_HEADERS 256
 
+/* By a set of bits, all below 64: the verifier follows each comparison's way by itself. */
 static __always_inline bool is_extension6(__u8 next)
 {
-	return next == IPPROTO_HOP_BY_HOP || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
-	       next == IPPROTO_DESTINATION;
+	const __u64 extensions = 1ULL << IPPROTO_HOP_BY_HOP | 1ULL << IPPROTO_ROUTING | 1ULL << IPPROTO_FRAGMENT |
+				 1ULL << IPPROTO_DESTINATION;
+
+	return next < 64 && extensions >> next & 1;
 }
 
 /* Whether a header that ends there is one of the packet, and near enough. */
