@@ -179,6 +179,7 @@
 #define follow_sum AF(follow_sum)
 #define write_plain AF(write_plain)
 #define translate_plain AF(translate_plain)
+#define redirected AF(redirected)
 #define look_up AF(look_up)
 #define short_deliver AF(short_deliver)
 #define short_in AF(short_in)

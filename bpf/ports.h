@@ -10,17 +10,24 @@
 
 #define SNAT_LOWEST 1024
 
-/* The first rule on a port, 0 for none; port is in network byte order. */
-static __always_inline __u32 port_head(__u8 protocol, __be16 port)
+/* The first rule on the port that lies at `port`, in host byte order; 0 for none. */
+static __always_inline __u32 port_head_at(__u8 protocol, const __u32 *port)
 {
-	__u32 index = bpf_ntohs(port);
 	__u32 *head = NULL;
 
 	if (protocol == IPPROTO_TCP)
-		head = bpf_map_lookup_elem(&ports_tcp, &index);
+		head = bpf_map_lookup_elem(&ports_tcp, port);
 	else if (protocol == IPPROTO_UDP)
-		head = bpf_map_lookup_elem(&ports_udp, &index);
+		head = bpf_map_lookup_elem(&ports_udp, port);
 	return head ? *head : 0;
+}
+
+/* The same of a port in network byte order. */
+static __always_inline __u32 port_head(__u8 protocol, __be16 port)
+{
+	__u32 number = bpf_ntohs(port);
+
+	return port_head_at(protocol, &number);
 }
 
 static __always_inline __be16 rule_target(const struct rule *rule, __be16 port)

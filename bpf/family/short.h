@@ -108,6 +108,16 @@ static __always_inline bool translate_plain(struct __sk_buff *skb, struct plain_
 	return true;
 }
 
+/*
+ * What a redirect helper returns is no NO_VERDICT: else both clang and the verifier
+ * would have the packet go on by the long way.
+ */
+static __always_inline int redirected(int code)
+{
+	__builtin_assume(code != NO_VERDICT);
+	return code;
+}
+
 /* look_up finds the half of a key, for the long way too. */
 static __always_inline flow_t *look_up(const flow_key_t *key, found_t *found)
 {
@@ -144,5 +154,5 @@ static __always_inline int short_deliver(struct __sk_buff *skb, const flow_t *fl
 	count(&packet_counts, hook * VERDICTS + VERDICT_REDIRECT);
 	skb->mark = 0;
 	skb->tstamp = 0;
-	return bpf_redirect_peer(endpoint->ifindex, 0);
+	return redirected(bpf_redirect_peer(endpoint->ifindex, 0));
 }

@@ -4,9 +4,11 @@
 /* Whether a port is one of the host's own connections, of which no flow is: see snat.h. */
 static __always_inline bool port_of_host(__u8 protocol, __be16 port)
 {
-	__u16 number = bpf_ntohs(port);
+	__u32 number = bpf_ntohs(port);
 
-	return number >= local_port_first && number <= local_port_last && !port_head(protocol, port);
+	/* On the stack in any case, or the verifier follows twice what comes behind: with it and without. */
+	asm volatile("" : "+m"(number));
+	return number >= local_port_first && number <= local_port_last && !port_head_at(protocol, &number);
 }
 
 /* short_in returns what the redirect helper does, or NO_VERDICT. */

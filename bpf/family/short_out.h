@@ -42,7 +42,7 @@ static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *fl
 		return NO_VERDICT;
 	count_translated(flow->head.rule, ip_length(p.ip));
 	count(&packet_counts, HOOK_CONTAINER * VERDICTS + VERDICT_REDIRECT);
-	return redirect_outside(skb, fib);
+	return redirected(redirect_outside(skb, fib));
 }
 
 /* short_neighbour delivers a packet inside its network, untranslated. */
