@@ -120,6 +120,15 @@ func (s *sandboxes) lives(id string) bool {
 	return box != nil && box.made
 }
 
+// abandoned reports whether the sandbox is there and nobody uses it: it could not
+// be removed.
+func (s *sandboxes) abandoned(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	box := s.all[id]
+	return box != nil && box.made && box.users == 0
+}
+
 // shared reports whether the sandbox has more than one user.
 func (s *sandboxes) shared(id string) bool {
 	s.mu.Lock()

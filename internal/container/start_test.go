@@ -25,6 +25,7 @@ var errInjected = errors.New("injected")
 type fakeEngine struct {
 	Engine
 	fail      bool
+	keeps     atomic.Bool // its endpoints: none can be deleted
 	endpoints map[string]engine.Endpoint
 }
 
@@ -42,6 +43,9 @@ func (f *fakeEngine) CreateEndpoint(_ context.Context, req engine.EndpointReques
 }
 
 func (f *fakeEngine) DeleteEndpoint(_ context.Context, id string) error {
+	if f.keeps.Load() {
+		return errInjected
+	}
 	delete(f.endpoints, id)
 	return nil
 }
@@ -82,17 +86,18 @@ type failingStore struct {
 	*store.DB
 	fail   bool
 	refuse atomic.Bool // to delete
+	full   atomic.Bool // refuse everything
 }
 
 func (f *failingStore) Delete(bucket, key string) error {
-	if f.refuse.Load() {
+	if f.refuse.Load() || f.full.Load() {
 		return errInjected
 	}
 	return f.DB.Delete(bucket, key)
 }
 
 func (f *failingStore) Put(bucket, key string, value any) error {
-	if r, ok := value.(Record); ok && f.fail && r.State == Running {
+	if r, ok := value.(Record); f.full.Load() || ok && f.fail && r.State == Running {
 		return errInjected
 	}
 	return f.DB.Put(bucket, key, value)

@@ -106,7 +106,8 @@ func (m *Manager) finish(c *container, exit shim.Exit) {
 }
 
 // noteEnd notes how a container ended, or removes one that was to be removed
-// with its end. Who waits for it learns its exit code all the same.
+// with its end. Where that cannot be stored, it has ended all the same: the next
+// daemon learns it from the shim's directory.
 func (m *Manager) noteEnd(c *container, r Record, exit shim.Exit) error {
 	ended := func(r *Record) {
 		r.State, r.Pid = Exited, 0
@@ -129,13 +130,25 @@ func (m *Manager) noteEnd(c *container, r Record, exit shim.Exit) error {
 			return nil
 		}
 	}
-	return m.update(c, ended)
+	err := m.update(c, ended)
+	if err != nil {
+		m.mu.Lock()
+		ended(&c.record)
+		m.mu.Unlock()
+	}
+	return err
 }
 
 // forget removes a container that does not run; c.verb is held. Its files stay
-// while others use its sandbox, which has them bound.
+// while others use its sandbox, which has them bound. A sandbox that could not be
+// taken away with its last command is now.
 func (m *Manager) forget(c *container, id string) error {
 	r := m.snapshot(c)
+	if m.sandboxes.abandoned(r.Sandbox) {
+		if err := m.leaveSandbox(r); err != nil {
+			return err
+		}
+	}
 	if err := m.Store.Delete(bucket, id); err != nil {
 		return err
 	}
@@ -147,5 +160,5 @@ func (m *Manager) forget(c *container, id string) error {
 	if m.sandboxes.lives(id) {
 		return errors.Join(err, os.RemoveAll(filesOf(m.Dirs, id).log()))
 	}
-	return errors.Join(err, os.RemoveAll(m.Dirs.Container(id)))
+	return errors.Join(err, os.RemoveAll(m.Dirs.Container(id)), shim.Remove(m.Dirs.Shim(id)))
 }
