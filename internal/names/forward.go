@@ -2,6 +2,8 @@ package names
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -85,19 +87,32 @@ func ask(ctx context.Context, query *dns.Msg, network, server string) *dns.Msg {
 }
 
 func exchange(ctx context.Context, query *dns.Msg, network, server string) *dns.Msg {
-	client := dns.Client{Net: network, Timeout: serverTimeout, UDPSize: maxUDP}
+	client := dns.Client{Net: network, Timeout: serverTimeout}
 	conn, err := client.DialContext(ctx, server)
 	if err != nil {
 		return nil
 	}
 	defer conn.Close()
-	// The exchange itself knows the context's deadline alone.
+	// Reading itself knows the context's deadline alone.
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	answer, _, err := client.ExchangeWithConnContext(ctx, query, conn)
-	if err != nil || !answers(answer, query) {
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	conn.UDPSize = maxUDP
+	if conn.WriteMsg(query) != nil {
 		return nil
 	}
-	return answer
+	for {
+		answer, err := conn.ReadMsg()
+		var broken net.Error
+		switch {
+		case err == nil && answers(answer, query):
+			return answer
+		case network != "udp", errors.As(err, &broken):
+			return nil
+		}
+		// Anybody may have sent it (RFC 5452 9.1): the server's own is still to come.
+	}
 }
 
 // answers reports whether a message answers the query.

@@ -206,3 +206,40 @@ func TestParseServers(t *testing.T) {
 		}
 	}
 }
+
+// TestForwardWaitsForTheServer is RFC 5452 9.1: what does not answer the query is
+// passed over, for whoever guesses a port would end the query by it.
+func TestForwardWaitsForTheServer(t *testing.T) {
+	t.Parallel()
+	server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		packet := make([]byte, maxUDP)
+		n, from, err := server.ReadFromUDP(packet)
+		query := new(dns.Msg)
+		if err != nil || query.Unpack(packet[:n]) != nil {
+			return
+		}
+		right := new(dns.Msg).SetReply(query)
+		other := right.Copy()
+		other.Id++
+		evil := right.Copy()
+		evil.Question[0].Name = "example.com."
+		raw := [][]byte{nil, packet[:5], append(packet[:12:12], 0xff), packet[:n]}
+		for _, m := range []*dns.Msg{other, evil, right} {
+			packed, _ := m.Pack()
+			raw = append(raw, packed)
+		}
+		for _, m := range raw {
+			_, _ = server.WriteToUDP(m, from)
+		}
+	}()
+	client := NewClient(func() []netip.AddrPort { return []netip.AddrPort{server.LocalAddr().(*net.UDPAddr).AddrPort()} })
+	answer := client.Forward(t.Context(), question("example.net", dns.TypeA), "udp", nil)
+	if answer == nil || answer.Rcode != dns.RcodeSuccess || answer.Question[0].Name != "example.net." {
+		t.Errorf("%v", answer)
+	}
+}
