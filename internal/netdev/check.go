@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,22 +73,9 @@ func (h *Host) CheckVeth(name, bridge string) ([]string, error) {
 // CheckNeighbours returns those of the addresses that the bridge has no
 // permanent neighbour entry for, or one with another MAC address.
 func (h *Host) CheckNeighbours(bridge string, want map[netip.Addr]net.HardwareAddr) (missing []netip.Addr, err error) {
-	link, err := h.find(bridge)
-	if err != nil || link == nil {
+	has, err := h.permanentNeighbours(bridge)
+	if err != nil || has == nil {
 		return nil, err // CheckBridge says so
-	}
-	entries, err := h.netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
-	for errors.Is(err, netlink.ErrDumpInterrupted) {
-		entries, err = h.netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the neighbours on %s: %w", bridge, err)
-	}
-	has := map[netip.Addr]string{}
-	for _, n := range entries {
-		if addr, ok := netip.AddrFromSlice(n.IP); ok && n.State&netlink.NUD_PERMANENT != 0 {
-			has[addr.Unmap()] = n.HardwareAddr.String()
-		}
 	}
 	for addr, mac := range want {
 		if has[addr] != mac.String() {

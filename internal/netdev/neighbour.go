@@ -3,8 +3,10 @@ package netdev
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -48,8 +50,15 @@ func (h *Host) DeleteNeighbour(bridge string, addr netip.Addr) error {
 }
 
 // PermanentNeighbours returns the addresses that a bridge has permanent entries
-// for; none when there is no such device.
+// for, in order; none when there is no such device.
 func (h *Host) PermanentNeighbours(bridge string) ([]netip.Addr, error) {
+	entries, err := h.permanentNeighbours(bridge)
+	return slices.SortedFunc(maps.Keys(entries), netip.Addr.Compare), err
+}
+
+// permanentNeighbours returns the MAC addresses of a bridge's permanent entries, as
+// text; nil when there is no such device.
+func (h *Host) permanentNeighbours(bridge string) (map[netip.Addr]string, error) {
 	link, err := h.find(bridge)
 	if err != nil || link == nil {
 		return nil, err
@@ -59,13 +68,13 @@ func (h *Host) PermanentNeighbours(bridge string) ([]netip.Addr, error) {
 		entries, err = h.netlink.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the neighbours of %s: %w", bridge, err)
+		return nil, fmt.Errorf("list the neighbours on %s: %w", bridge, err)
 	}
-	var addrs []netip.Addr
+	permanent := map[netip.Addr]string{}
 	for _, e := range entries {
-		if addr, ok := netip.AddrFromSlice(e.IP); ok && e.State == netlink.NUD_PERMANENT {
-			addrs = append(addrs, addr.Unmap())
+		if addr, ok := netip.AddrFromSlice(e.IP); ok && e.State&netlink.NUD_PERMANENT != 0 {
+			permanent[addr.Unmap()] = e.HardwareAddr.String()
 		}
 	}
-	return addrs, nil
+	return permanent, nil
 }
