@@ -99,7 +99,9 @@ func (c carrier) carryHash() (n int, err error) {
 		if errors.Is(err, ebpf.ErrKeyExist) {
 			return nil
 		}
-		n++
+		if err == nil {
+			n++
+		}
 		return err
 	})
 	return n, err
