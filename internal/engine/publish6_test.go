@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -137,7 +136,9 @@ func TestWithdrawPerFamily(t *testing.T) {
 	if _, there := f.datapath.rules[withdrawn[0].Rule]; there || len(withdrawn) != 1 {
 		t.Errorf("withdrawn %v", withdrawn)
 	}
-	if now, err := f.Endpoint(ep.ID); err != nil || !slices.ContainsFunc(now.Ports, withdrawn[0].isTwin) {
+	now, err := f.Endpoint(ep.ID)
+	twin, _ := claimOf(withdrawn[0]).twin()
+	if _, stays := byClaim(now.Ports)[twin]; err != nil || !stays {
 		t.Errorf("left is %v, %v", now.Ports, err)
 	}
 }

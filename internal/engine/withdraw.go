@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -76,22 +77,22 @@ func (p PublishedPort) ledTo(published PublishedPort) bool {
 // families, the family that is still among the kept ones.
 func Forget(requests, withdrawn, kept []PublishedPort) []PublishedPort {
 	requests = slices.Clone(requests)
-	withdrawn = slices.Clone(withdrawn)
-	for len(withdrawn) > 0 {
-		port := withdrawn[0].complete()
-		withdrawn = withdrawn[1:]
+	gone, stays := byClaim(withdrawn), byClaim(kept)
+	for _, port := range withdrawn {
+		port = port.complete()
+		if _, ok := gone[claimOf(port)]; !ok {
+			continue // it went with its twin
+		}
 		at := slices.IndexFunc(requests, func(r PublishedPort) bool { return r.complete().ledTo(port) })
 		if at < 0 {
 			continue
 		}
 		request := requests[at].complete()
 		left := request.without(port)
-		if !request.HostAddr.IsValid() {
-			if twin := slices.IndexFunc(withdrawn, port.isTwin); twin >= 0 {
-				withdrawn = slices.Delete(withdrawn, twin, twin+1)
-			}
-			if twin := slices.IndexFunc(kept, port.isTwin); twin >= 0 {
-				left = append(left, request.only(kept[twin]))
+		if twin, ok := claimOf(port).twin(); ok && !request.HostAddr.IsValid() {
+			delete(gone, twin)
+			if other, ok := stays[twin]; ok {
+				left = append(left, request.only(other))
 			}
 		}
 		requests = slices.Replace(requests, at, at+1, left...)
@@ -99,11 +100,36 @@ func Forget(requests, withdrawn, kept []PublishedPort) []PublishedPort {
 	return requests
 }
 
-// isTwin reports whether another published port is the same of the other family.
-func (p PublishedPort) isTwin(other PublishedPort) bool {
-	other = other.complete()
-	return p.HostAddr.IsUnspecified() && other.HostAddr.IsUnspecified() && p.HostAddr != other.HostAddr &&
-		p.Protocol == other.Protocol && p.First == other.First && p.Last == other.Last && p.Target == other.Target
+// claim is what tells published ports apart.
+type claim struct {
+	protocol            uint8
+	addr                netip.Addr
+	first, last, target uint16
+}
+
+func claimOf(p PublishedPort) claim {
+	return claim{p.Protocol, p.HostAddr, p.First, p.Last, p.Target}
+}
+
+// twin is the same of the other family, for one of every address.
+func (c claim) twin() (twin claim, ok bool) {
+	switch c.addr {
+	case netip.IPv4Unspecified():
+		c.addr = netip.IPv6Unspecified()
+	case netip.IPv6Unspecified():
+		c.addr = netip.IPv4Unspecified()
+	default:
+		return c, false
+	}
+	return c, true
+}
+
+func byClaim(ports []PublishedPort) map[claim]PublishedPort {
+	all := make(map[claim]PublishedPort, len(ports))
+	for _, p := range ports {
+		all[claimOf(p)] = p
+	}
+	return all
 }
 
 // only returns the part of a request that led to a published port.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
+	"time"
 )
 
 // ranged is tcp with as many container ports as the last says.
@@ -43,6 +45,24 @@ func TestWithdraw(t *testing.T) {
 		if got := fmt.Sprint(withdrawn); got != c.want || len(kept)+len(withdrawn) != len(ports) {
 			t.Errorf("%s: withdrawn %s, want %s; kept %v", c.request, got, c.want, kept)
 		}
+	}
+}
+
+// TestForgetMany withdraws ports by the thousand, and logs how long that takes.
+func TestForgetMany(t *testing.T) {
+	t.Parallel()
+	var requests, withdrawn []PublishedPort
+	for port := uint16(10000); port < 20000; port++ {
+		p := tcp(port, port, 80)
+		requests = append(requests, p)
+		p.HostAddr = netip.IPv4Unspecified()
+		withdrawn = append(withdrawn, p)
+	}
+	began := time.Now()
+	left := Forget(requests, withdrawn, nil)
+	t.Logf("%d ports: %v", len(withdrawn), time.Since(began))
+	if len(left) != 0 {
+		t.Errorf("%d are left", len(left))
 	}
 }
 
