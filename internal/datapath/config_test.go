@@ -34,9 +34,10 @@ func (f *fixture) dump() map[string][]byte {
 }
 
 // TestDryRunWritesNothing covers programs that decide, and change the packet,
-// but write no map.
+// but write no map. Those that may observe as well do nothing of the kind here,
+// and are another test's too.
 func TestDryRunWritesNothing(t *testing.T) {
-	withFixtures(t, loader.Config{DryRun: true}, func(t *testing.T, f *fixture) {
+	withFixtures(t, loader.Config{DryRun: true, Observe: true}, func(t *testing.T, f *fixture) {
 		f.masqueradedFlow()
 		before := f.dump()
 

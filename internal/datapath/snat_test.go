@@ -36,15 +36,23 @@ func (f *fixture) masqueradePorts(n int, to netip.AddrPort) map[uint16]bool {
 	return ports
 }
 
+// Ranges that leave masquerade few ports. Programs are verified anew for each
+// range, so the tests share them.
+var (
+	fivePorts = loader.Config{LocalPorts: [2]uint16{1024, 65530}} // from 65531
+	twoPorts  = loader.Config{LocalPorts: [2]uint16{1, 65533}}    // from 65534
+	onePort   = loader.Config{LocalPorts: [2]uint16{1024, 65534}} // 65535
+)
+
 func TestSourcePortsStayOutOfLocalRange(t *testing.T) {
 	for _, test := range []struct {
 		local [2]uint16
 		want  []uint16
 	}{
-		{[2]uint16{1024, 65530}, []uint16{65531, 65532, 65533, 65534, 65535}},
+		{fivePorts.LocalPorts, []uint16{65531, 65532, 65533, 65534, 65535}},
 		{[2]uint16{1028, 65535}, []uint16{1024, 1025, 1026, 1027}},
 		{[2]uint16{1026, 65533}, []uint16{1024, 1025, 65534, 65535}},
-		{[2]uint16{1, 65533}, []uint16{65534, 65535}},
+		{twoPorts.LocalPorts, []uint16{65534, 65535}},
 	} {
 		t.Run(fmt.Sprint(test.local), func(t *testing.T) {
 			withFixtures(t, loader.Config{LocalPorts: test.local}, func(t *testing.T, f *fixture) {
@@ -80,13 +88,13 @@ func TestNoPortsAtAll(t *testing.T) {
 
 // TestSourcePortsAvoidPublishedPorts covers ports of TCP, which UDP may have.
 func TestSourcePortsAvoidPublishedPorts(t *testing.T) {
-	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65531}}, func(t *testing.T, f *fixture) {
+	withFixtures(t, fivePorts, func(t *testing.T, f *fixture) {
 		must(t, f.maps.SetRule(9, maps.Rule{
-			Kind: maps.RulePublish, Protocol: 6, HostAddr: f.unspecified, First: 65533, Last: 65534, Target: 1, Endpoint: f.a.index,
+			Kind: maps.RulePublish, Protocol: 6, HostAddr: f.unspecified, First: 65532, Last: 65534, Target: 1, Endpoint: f.a.index,
 		}))
-		expectEqual(t, "source ports", f.masqueradePorts(2, f.remote.at(443)), map[uint16]bool{65532: true, 65535: true})
+		expectEqual(t, "source ports", f.masqueradePorts(2, f.remote.at(443)), map[uint16]bool{65531: true, 65535: true})
 		f.dropsFrom(f.a, f.a.tcp(50000, f.remote.at(443), syn), reasons.MasqueradeExhausted)
-		for port := range uint16(4) {
+		for port := range uint16(5) {
 			f.masqueradePort(f.a.udp(40000+port, f.remote.at(443)))
 		}
 	})
@@ -95,19 +103,20 @@ func TestSourcePortsAvoidPublishedPorts(t *testing.T) {
 // TestSourcePortsAvoidSockets covers sockets of the host that were bound
 // explicitly: their traffic and a container's must not meet.
 func TestSourcePortsAvoidSockets(t *testing.T) {
-	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65532}}, func(t *testing.T, f *fixture) {
+	withFixtures(t, fivePorts, func(t *testing.T, f *fixture) {
 		stream, err := net.Listen(f.network("tcp"), at(f.unspecified, 65533).String())
 		must(t, err)
 		defer stream.Close()
 		datagram, err := net.ListenPacket(f.network("udp"), at(f.host, 65534).String())
 		must(t, err)
 		defer datagram.Close()
-		tcp := map[uint16]bool{f.masqueradePort(f.a.tcp(1, f.remote.at(443), syn)): true}
-		tcp[f.masqueradePort(f.a.tcp(2, f.remote.at(443), syn))] = true
-		expectEqual(t, "TCP source ports", tcp, map[uint16]bool{65534: true, 65535: true})
-		udp := map[uint16]bool{f.masqueradePort(f.a.udp(1, f.remote.at(443))): true}
-		udp[f.masqueradePort(f.a.udp(2, f.remote.at(443)))] = true
-		expectEqual(t, "UDP source ports", udp, map[uint16]bool{65533: true, 65535: true})
+		tcp := f.masqueradePorts(4, f.remote.at(443))
+		expectEqual(t, "TCP source ports", tcp, map[uint16]bool{65531: true, 65532: true, 65534: true, 65535: true})
+		udp := map[uint16]bool{}
+		for port := range uint16(4) {
+			udp[f.masqueradePort(f.a.udp(1+port, f.remote.at(443)))] = true
+		}
+		expectEqual(t, "UDP source ports", udp, map[uint16]bool{65531: true, 65532: true, 65533: true, 65535: true})
 	})
 }
 
@@ -138,7 +147,7 @@ func TestRetransmissionsCoverTheRange(t *testing.T) {
 
 // TestExpiredFlowGivesItsPort covers a holder of a port that has died.
 func TestExpiredFlowGivesItsPort(t *testing.T) {
-	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65534}}, func(t *testing.T, f *fixture) {
+	withFixtures(t, onePort, func(t *testing.T, f *fixture) {
 		f.masqueradePort(f.a.tcp(40000, f.remote.at(443), syn))
 		f.age(241)
 		if port := f.masqueradePort(f.a.tcp(40001, f.remote.at(443), syn)); port != 65535 {

@@ -135,7 +135,7 @@ func TestFloodLeavesProvedFlows(t *testing.T) {
 // TestTenuredFlowKeepsItsPort covers a claim that only the tenured table can
 // refuse: two tables are not inserted into in one step.
 func TestTenuredFlowKeepsItsPort(t *testing.T) {
-	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65533}}, func(t *testing.T, f *fixture) {
+	withFixtures(t, twoPorts, func(t *testing.T, f *fixture) {
 		c := f.converseTCP()
 		c.receives(syn | ack)
 		f.older(10)
@@ -177,7 +177,7 @@ func TestTenuredHalfComesBack(t *testing.T) {
 // TestDeadTenuredFlowLeavesWhole covers a tenured flow that has died and whose
 // reply half's key a new one takes: no half of the old one stays.
 func TestDeadTenuredFlowLeavesWhole(t *testing.T) {
-	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65534}}, func(t *testing.T, f *fixture) { // a single port
+	withFixtures(t, onePort, func(t *testing.T, f *fixture) {
 		c := f.converse(f.a.udp(40000, f.remote.at(53)))
 		c.receives(0)
 		f.older(10)
