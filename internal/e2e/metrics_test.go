@@ -14,8 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/lab"
-	"github.com/sluice-net/sluice/internal/metrics"
 )
+
+// metricsAddress is where a daemon serves /metrics when nobody says anything. Package
+// metrics is not imported for it: a program that containers run, which is this
+// binary, would begin with Prometheus' inventory of the runtime.
+const metricsAddress = "127.0.0.1:9477"
 
 // curl gets a page from the host itself.
 func curl(l *lab.Lab, url string) string {
@@ -29,7 +33,7 @@ func startPrometheus(l *lab.Lab) {
 	l.Helper()
 	dir := l.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs: [{job_name: sluice, static_configs: [{targets: ['%s']}]}]\n", metrics.DefaultAddress)
+	text := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs: [{job_name: sluice, static_configs: [{targets: ['%s']}]}]\n", metricsAddress)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		l.Fatal(err)
 	}
@@ -128,7 +132,7 @@ func TestPromtoolHasNothingToSay(t *testing.T) {
 	l := lab.New(t)
 	l.OK("network", "create", "custombridge")
 	l.OK("run", "-d", "--name=web", "-p", "8080:80", "--net=custombridge", "--net-alias=rr")
-	page := curl(l, "http://"+metrics.DefaultAddress+"/metrics") + "\n"
+	page := curl(l, "http://"+metricsAddress+"/metrics") + "\n"
 	for _, name := range []string{"sluice_build_info", "sluice_published_port_packets_total", "go_goroutines", "process_open_fds"} {
 		if !strings.Contains(page, "\n"+name) {
 			t.Errorf("no %s", name)
@@ -151,10 +155,10 @@ func TestMetricsAddress(t *testing.T) {
 	}
 	var taken net.Listener
 	l.Host.Must(func() (err error) {
-		taken, err = net.Listen("tcp", metrics.DefaultAddress)
+		taken, err = net.Listen("tcp", metricsAddress)
 		return err
 	})
-	refused("an address in use", metrics.DefaultAddress)
+	refused("an address in use", metricsAddress)
 	taken.Close()
 	refused("an address that the host does not have", "203.0.113.1:9477")
 	for _, address := range []string{"9477", "127.0.0.1", "nonsense:9477", "127.0.0.1:0"} {
@@ -163,10 +167,10 @@ func TestMetricsAddress(t *testing.T) {
 
 	l.StartDaemon("--metrics", "127.0.0.1:9999")
 	curl(l, "http://127.0.0.1:9999/metrics")
-	expectUnreached(t, l.Host, metrics.DefaultAddress)
-	for _, off := range []string{metrics.Off, ""} {
+	expectUnreached(t, l.Host, metricsAddress)
+	for _, off := range []string{"off", ""} {
 		l.StopDaemon(unix.SIGTERM)
 		l.StartDaemon("--metrics", off)
-		expectUnreached(t, l.Host, metrics.DefaultAddress)
+		expectUnreached(t, l.Host, metricsAddress)
 	}
 }
