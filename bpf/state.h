@@ -32,6 +32,15 @@ static __always_inline bool flow_finished(__u8 state)
 	return state & FLOW_FIN_FORWARD && state & FLOW_FIN_REPLY;
 }
 
+/*
+ * Whether whoever opened a flow may have seen an answer when it said this. A SYN is
+ * repeated without one, and a reset is the end (RFC 5382 REQ-5).
+ */
+static __always_inline bool takes_up(__u8 flags)
+{
+	return !(flags & TCP_RST) && (flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+}
+
 /* The state after a packet of this half; flags are TCP's. */
 static __always_inline __u8 flow_next_state(const struct flow_head *flow, __u8 protocol, __u8 flags)
 {
@@ -39,7 +48,7 @@ static __always_inline __u8 flow_next_state(const struct flow_head *flow, __u8 p
 
 	if (flow->direction == DIRECTION_REPLY)
 		state |= FLOW_REPLIED;
-	else if (state & FLOW_REPLIED)
+	else if (state & FLOW_REPLIED && takes_up(flags))
 		state |= FLOW_CONFIRMED;
 	if (protocol != IPPROTO_TCP)
 		return state;

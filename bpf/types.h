@@ -106,7 +106,7 @@ struct fragment {
 
 /* Bits of flow_head.state: what has been seen, kept equal in both halves. */
 #define FLOW_REPLIED 0x01      /* a packet of the reply direction */
-#define FLOW_CONFIRMED 0x02    /* and after it one of the forward direction */
+#define FLOW_CONFIRMED 0x02    /* and after it one of the forward direction, but no bare SYN or reset */
 #define FLOW_FIN_FORWARD 0x04
 #define FLOW_FIN_REPLY 0x08
 #define FLOW_RESET 0x10

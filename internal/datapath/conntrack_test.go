@@ -117,6 +117,39 @@ func TestStates(t *testing.T) {
 	})
 }
 
+// TestHandshakesOfOtherOrder covers simultaneous opens (RFC 9293 3.5) and handshakes
+// whose answer comes in two: both pass, and are established by what acknowledges a SYN.
+func TestHandshakesOfOtherOrder(t *testing.T) {
+	const out, in = true, false
+	type step struct {
+		out   bool
+		flags uint8
+		want  uint8
+	}
+	const established = flowReplied | flowConfirmed
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, steps := range map[string][]step{
+			"simultaneous": {{in, syn, flowReplied}, {out, syn | ack, established}, {in, syn | ack, established}},
+			"split":        {{in, ack, flowReplied}, {in, syn, flowReplied}, {out, syn | ack, established}, {in, ack, established}},
+		} {
+			c := f.converseTCP()
+			for _, s := range steps {
+				verdict := uint32(redirect)
+				if s.out {
+					verdict, _ = c.sends(s.flags)
+				} else {
+					verdict = c.receives(s.flags)
+				}
+				if verdict != redirect {
+					t.Errorf("%s: verdict %d", name, int32(verdict))
+				}
+				f.expectState(name, s.want)
+			}
+			f.evictAll()
+		}
+	})
+}
+
 // TestSYNOnClosingFlow covers a client that uses its port again at once.
 func TestSYNOnClosingFlow(t *testing.T) {
 	const bothFINs = flowFINForward | flowFINReply

@@ -72,6 +72,26 @@ func TestFlowsProveThemselves(t *testing.T) {
 	})
 }
 
+// TestRepeatedSYNProvesNothing is RFC 5382 REQ-5: a connection is established by what
+// answers the SYN-ACK. Whoever floods repeats a SYN without having seen one.
+func TestRepeatedSYNProvesNothing(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, again := range map[string]uint8{"a SYN": syn, "a reset": rst} {
+			c := f.converseTCP()
+			c.receives(syn | ack)
+			f.older(10)
+			c.sends(again)
+			f.expectTiers(name, 2, 0)
+			if state := f.half(c.forward).Head.State; state&flowConfirmed != 0 {
+				t.Errorf("%s: state %#x", name, state)
+			}
+			c.sends(ack)
+			f.expectTiers(name+", then an ACK", 0, 2)
+			f.evictAll()
+		}
+	})
+}
+
 // TestNothingMovesInItsFirstSecond covers a connection that is short: to move
 // it would be work for nothing.
 func TestNothingMovesInItsFirstSecond(t *testing.T) {

@@ -201,7 +201,7 @@ func (f *Flow) next(forward bool, p *packet) uint8 {
 	state := f.state
 	if !forward {
 		state |= flowReplied
-	} else if state&flowReplied != 0 {
+	} else if state&flowReplied != 0 && p.flags&tcpRST == 0 && p.flags&(tcpSYN|tcpACK) != tcpSYN {
 		state |= flowConfirmed
 	}
 	if p.protocol != unix.IPPROTO_TCP {
