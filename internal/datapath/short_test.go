@@ -29,11 +29,15 @@ func (f *fixture) settle() conntrack {
 func (f *fixture) seen(halves conntrack, ago uint32) {
 	f.t.Helper()
 	now := uptime(f.t)
+	young, tenured := f.tier("nursery"), conntrack{}
 	for key, half := range halves {
 		half.Head.Seen, half.Head.Created = now-ago, now-1000
-		f.evict(key)
-		f.writeHalf("flows", key, half)
+		tenured[key] = half
+		if _, ok := young[key]; ok {
+			f.evict(key)
+		}
 	}
+	f.writeHalves("flows", tenured)
 }
 
 // setState adds to the state of a flow that has proved itself.

@@ -145,15 +145,41 @@ func (f *fixture) write(table string, key, value any) {
 // writeHalf puts a half into its family's table of a tier.
 func (f *fixture) writeHalf(tier string, key model.Key, h model.Half) {
 	f.t.Helper()
-	if key.Src.Is4() {
-		f.write(tier+"4", rawKey4(key), datapath.Flow4{
-			Head: h.Head, Src: wire32(h.To.Src), Dst: wire32(h.To.Dst), Sport: wire16(h.To.Sport), Dport: wire16(h.To.Dport),
-		})
+	f.writeHalves(tier, conntrack{key: h})
+}
+
+// writeHalves puts halves into their families' tables of a tier.
+func (f *fixture) writeHalves(tier string, halves conntrack) {
+	f.t.Helper()
+	flows4, flows6 := map[datapath.FlowKey4]datapath.Flow4{}, map[datapath.FlowKey6]datapath.Flow6{}
+	for key, h := range halves {
+		if key.Src.Is4() {
+			flows4[rawKey4(key)] = datapath.Flow4{
+				Head: h.Head, Src: wire32(h.To.Src), Dst: wire32(h.To.Dst), Sport: wire16(h.To.Sport), Dport: wire16(h.To.Dport),
+			}
+		} else {
+			flows6[rawKey6(key)] = datapath.Flow6{
+				Head: h.Head, Src: wire128(h.To.Src), Dst: wire128(h.To.Dst), Sport: wire16(h.To.Sport), Dport: wire16(h.To.Dport),
+			}
+		}
+	}
+	writeBatch(f, tier+"4", flows4)
+	writeBatch(f, tier+"6", flows6)
+}
+
+// writeBatch puts entries into a table by one system call.
+func writeBatch[K comparable, V any](f *fixture, table string, entries map[K]V) {
+	f.t.Helper()
+	if len(entries) == 0 {
 		return
 	}
-	f.write(tier+"6", rawKey6(key), datapath.Flow6{
-		Head: h.Head, Src: wire128(h.To.Src), Dst: wire128(h.To.Dst), Sport: wire16(h.To.Sport), Dport: wire16(h.To.Dport),
-	})
+	var keys []K
+	var values []V
+	for key, value := range entries {
+		keys, values = append(keys, key), append(values, value)
+	}
+	_, err := f.loader.Maps()[table].BatchUpdate(keys, values, nil)
+	must(f.t, err)
 }
 
 // evict takes a half out of the tables, as full ones do, if it is there.
