@@ -47,10 +47,11 @@ generate: go ## regenerate what comes from bpf/ (clang-19 and llvm-19, no others
 demo: root build bench-tools ## a tour on real packets, in namespaces of its own (root)
 	./internal/demo/demo.sh bin/sluice bin/sluice-bench
 
+# More tests at once than CPUs: many wait for what the kernel or a peer does.
 .PHONY: test
 test: root go test-tools dockerd ## every test, on real packets (root)
 	go vet ./...
-	go test -timeout 20m ./...
+	go test -timeout 20m -parallel 4 ./...
 
 # BENCH has flags of bin/sluice-bench: make bench BENCH='-rounds 21 -json rows.json'
 .PHONY: bench
