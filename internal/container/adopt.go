@@ -37,6 +37,7 @@ func (m *Manager) Adopt(ctx context.Context) error {
 	for _, c := range ended {
 		r := m.snapshot(c)
 		m.Log.Info("a container ended while the daemon was away", "container", r.Name)
+		errs = append(errs, m.signalHidden(r, sigkill)) // nobody could tell of its end
 		m.finish(c, m.lastExit(r.ID))
 	}
 	running := m.running()

@@ -138,9 +138,10 @@ func (m *Manager) doneOf(c *container) chan struct{} {
 }
 
 func (m *Manager) signal(c *container, signal syscall.Signal) error {
-	conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(m.snapshot(c).ID)))
+	r := m.snapshot(c)
+	conn, err := shim.Dial(shim.Socket(m.Dirs.Shim(r.ID)))
 	if err != nil {
-		return nil //nolint:nilerr // no shim: the command has ended
+		return m.signalHidden(r, signal) // or no shim: the command has ended
 	}
 	err = conn.Signal(signal)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
