@@ -61,6 +61,7 @@ type Hub struct {
 
 	mu       sync.Mutex // never held while something is waited for
 	watchers map[*Watcher]bool
+	broken   bool // reading has failed, and goes on for nobody
 }
 
 // NewHub returns a hub that reads nothing yet.
@@ -99,15 +100,30 @@ func (h *Hub) Join() (*Watcher, error) {
 		hub: h, since: since, withheld: withheld, missed: map[reasons.Reason]uint64{},
 		reports: make(chan Report, backlog), failed: make(chan error, 1),
 	}
-	if h.stop == nil {
-		if h.stop, err = h.read(); err != nil {
-			return nil, err
-		}
+	if err := h.ensureReading(); err != nil {
+		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watchers[w] = true
 	return w, nil
+}
+
+// ensureReading begins to read unless somebody has, and anew where that has failed:
+// a watcher that is stuck keeps what has. It is called with Hub.sessions held.
+func (h *Hub) ensureReading() (err error) {
+	h.mu.Lock()
+	broken := h.broken
+	h.broken = false
+	h.mu.Unlock()
+	if broken && h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+	if h.stop == nil {
+		h.stop, err = h.read()
+	}
+	return err
 }
 
 // Run calls emit with every report until ctx ends, the hub is closed, or either
@@ -242,6 +258,7 @@ func (w *Watcher) tellNotShown(withheld map[reasons.Reason]uint64) {
 func (h *Hub) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.broken = true
 	for w := range h.watchers {
 		select {
 		case w.failed <- fmt.Errorf("read the reports of drops: %w", err):

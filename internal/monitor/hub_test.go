@@ -267,7 +267,17 @@ func TestFailures(t *testing.T) {
 		b := begin(t, h) // reading begins anew
 		f.drop(reasons.NoRoute)
 		b.expect(t, "b", counts{reasons.NoRoute: 1}, nil)
-		h.Close()
+		stuck, err := h.Join() // by a client that reads nothing, it does not leave
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.broken <- os.ErrDeadlineExceeded
 		<-b.err
+		c := begin(t, h)
+		f.drop(reasons.NoRoute)
+		c.expect(t, "c", counts{reasons.NoRoute: 1}, nil)
+		h.Close()
+		<-c.err
+		_ = stuck.Run(t.Context(), func(Report) error { return nil })
 	})
 }
