@@ -40,8 +40,12 @@ func TestBridgeFromLoopback(t *testing.T) {
 			}
 			verdict, out = f.fromContainer(f.a, answer)
 			f.expectAtHost(name+", answer", verdict, out, back)
-			verdict, out = f.fromHost(sent)
-			f.expect(name+", request again", verdict, out, next, inside)
+			again, further := sent, inside
+			if sent.protocol == layers.IPProtocolTCP { // its third packet: a repeated SYN confirms nothing
+				again, further = withFlags(sent, ack), withFlags(inside, ack)
+			}
+			verdict, out = f.fromHost(again)
+			f.expect(name+", request again", verdict, out, next, further)
 
 			expectEqual(t, name+", forward half", withoutTimes(f.half(keyOf(sent, datapath.ZoneHost))), halfOf(inside, datapath.FlowHead{
 				State: flowReplied | flowConfirmed, Direction: directionForward, Target: targetStack, BackTarget: targetStack,
