@@ -113,9 +113,13 @@ static __always_inline bool flow_fresh(const struct flow_head *flow, __u8 protoc
 	return (__s32)(now - flow->seen - flow_timeout(protocol, state)) <= 0;
 }
 
-static __always_inline bool flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)
+/*
+ * Whether a flow is alive that is not the packet's own: of those that meet another
+ * one's port, and of those that an error is about. That is seldom asked, in many places.
+ */
+__noinline int flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now)
 {
-	return flow_fresh(flow, protocol, flow->state, now) && flow_owner(flow);
+	return flow && flow_fresh(flow, protocol, flow->state, now) && flow_owner(flow);
 }
 
 /*

@@ -272,9 +272,9 @@ func TestMain(m *testing.M) {
 // verified is how many instructions the verifier of Linux 6.18 follows when a hook is
 // loaded. Those of 6.1 and 6.12 follow fewer.
 var verified = map[datapath.Hook]uint32{
-	datapath.HookContainer: 50500,
-	datapath.HookUplink:    37600,
-	datapath.HookBridge:    33100,
+	datapath.HookContainer: 45600,
+	datapath.HookUplink:    34300,
+	datapath.HookBridge:    28600,
 	datapath.HookResolver:  2100,
 }
 
