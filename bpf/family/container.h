@@ -4,8 +4,8 @@
 #include "publish.h"
 #include "alias.h"
 #include "neighbour.h"
-#include "short.h"
-#include "short_out.h"
+#include "fast.h"
+#include "fast_out.h"
 
 __noinline int tells_own(struct __sk_buff *skb, packet_t *p);
 
@@ -189,7 +189,7 @@ static __always_inline int container_hook(struct __sk_buff *skb)
 	found_t found = {};
 	struct sender s = {};
 	bool known = sender_find(skb, &s);
-	int code = known ? short_out(skb, &s, &found) : NO_VERDICT;
+	int code = known ? fast_out(skb, &s, &found) : NO_VERDICT;
 	packet_t *p;
 
 	if (code != NO_VERDICT)

@@ -84,7 +84,7 @@ static __always_inline flow_t *half_beside(const flow_key_t *key, __u8 state)
 	return half ? half : half_find(key);
 }
 
-/* What a short way has found for its packet, if it has looked. */
+/* What a fast path has found for its packet, if it has looked. */
 found_t {
 	flow_t *half;
 	bool known;

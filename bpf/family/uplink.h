@@ -2,8 +2,8 @@
 /* What comes from outside: the body of hook `uplink`. */
 #include "base.h"
 #include "publish.h"
-#include "short.h"
-#include "short_in.h"
+#include "fast.h"
+#include "fast_in.h"
 
 static __always_inline bool address_of_host(addr_t addr)
 {
@@ -72,7 +72,7 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p, const f
 static __always_inline int uplink_hook(struct __sk_buff *skb)
 {
 	found_t found = {};
-	int code = short_in(skb, &found);
+	int code = fast_in(skb, &found);
 	packet_t *p;
 
 	if (code != NO_VERDICT)

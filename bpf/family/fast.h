@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the short ways share. They are for most packets: TCP or UDP right behind the
+ * What the fast paths share. They are for most packets: TCP or UDP right behind the
  * IP header, of a flow that the packet does not change. Each decides as its hook's
- * long way would, with one check of bounds and nothing in memory but the key, and
+ * slow path would, with one check of bounds and nothing in memory but the key, and
  * says NO_VERDICT, with nothing changed, to every packet that has to go that way.
  */
 
@@ -17,7 +17,7 @@ struct plain_packet {
 /*
  * plain_headers finds the headers, false when one of them is not in the linear
  * part. It is called before and after the lookups: registers are few, and what is
- * kept across a call costs stack that the long way needs.
+ * kept across a call costs stack that the slow path needs.
  */
 static __always_inline bool plain_headers(struct __sk_buff *skb, __u8 *protocol, struct plain_packet *p)
 {
@@ -52,7 +52,6 @@ static __always_inline bool read_plain(struct __sk_buff *skb, struct plain_packe
 	length = ip_length(p->ip);
 	return length >= least && ETH_LEN + length <= skb->len;
 }
-
 
 /*
  * follow_sum tells the kernel what write_plain will make of the sum beside a packet,
@@ -110,7 +109,7 @@ static __always_inline bool translate_plain(struct __sk_buff *skb, struct plain_
 
 /*
  * What a redirect helper returns is no NO_VERDICT: else both clang and the verifier
- * would have the packet go on by the long way.
+ * would have the packet go on by the slow path.
  */
 static __always_inline int redirected(int code)
 {
@@ -118,7 +117,7 @@ static __always_inline int redirected(int code)
 	return code;
 }
 
-/* look_up finds the half of a key, for the long way too. */
+/* look_up finds the half of a key, for the slow path too. */
 static __always_inline flow_t *look_up(const flow_key_t *key, found_t *found)
 {
 	found->half = half_find(key);
@@ -127,10 +126,10 @@ static __always_inline flow_t *look_up(const flow_key_t *key, found_t *found)
 }
 
 /*
- * short_deliver puts a packet into a receiver's namespace, translated by its flow
+ * fast_deliver puts a packet into a receiver's namespace, translated by its flow
  * if it has one; see deliver in leave.h.
  */
-static __always_inline int short_deliver(struct __sk_buff *skb, const flow_t *flow, const struct endpoint *endpoint,
+static __always_inline int fast_deliver(struct __sk_buff *skb, const flow_t *flow, const struct endpoint *endpoint,
 					 enum hook hook)
 {
 	__u8 protocol, kind = checksum_kind(skb);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The short way of most packets from containers; see short.h. It decides as container.h does. */
+/* The fast path of most packets from containers; see fast.h. It decides as container.h does. */
 
 /* Whether a packet is the sender's, and for one receiver; see check_source in ../ipv4 and ../ipv6. */
 static __always_inline bool from_sender(const struct plain_packet *p, const flow_key_t *key, const struct sender *s)
@@ -22,8 +22,8 @@ static __always_inline __u16 plain_segment_length(struct __sk_buff *skb, const s
 	return sizeof(ip_header_t) + header_len + skb->gso_size;
 }
 
-/* short_outside sends a packet of a flow where the host's routes lead; see carry in translate.h. */
-static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *flow)
+/* fast_outside sends a packet of a flow where the host's routes lead; see carry in translate.h. */
+static __always_inline int fast_outside(struct __sk_buff *skb, const flow_t *flow)
 {
 	struct bpf_fib_lookup *fib = workspace(WORKSPACE_ROUTE, sizeof(*fib));
 	__u8 protocol, kind = checksum_kind(skb);
@@ -45,16 +45,16 @@ static __always_inline int short_outside(struct __sk_buff *skb, const flow_t *fl
 	return redirected(redirect_outside(skb, fib));
 }
 
-/* short_neighbour delivers a packet inside its network, untranslated. */
-static __always_inline int short_neighbour(struct __sk_buff *skb, addr_t dst)
+/* fast_neighbour delivers a packet inside its network, untranslated. */
+static __always_inline int fast_neighbour(struct __sk_buff *skb, addr_t dst)
 {
 	__u32 *index = neighbour(dst);
 
-	return index ? short_deliver(skb, NULL, bpf_map_lookup_elem(&endpoints, index), HOOK_CONTAINER) : NO_VERDICT;
+	return index ? fast_deliver(skb, NULL, bpf_map_lookup_elem(&endpoints, index), HOOK_CONTAINER) : NO_VERDICT;
 }
 
-/* short_out returns what the redirect helper does, or NO_VERDICT. */
-static __always_inline int short_out(struct __sk_buff *skb, const struct sender *s, found_t *found)
+/* fast_out returns what the redirect helper does, or NO_VERDICT. */
+static __always_inline int fast_out(struct __sk_buff *skb, const struct sender *s, found_t *found)
 {
 	flow_key_t key = { .zone = s->endpoint->network };
 	struct plain_packet p;
@@ -66,15 +66,15 @@ static __always_inline int short_out(struct __sk_buff *skb, const struct sender 
 		return NO_VERDICT;
 	own = in_own_network(key.dst, s);
 	if (own && !(s->endpoint->flags & ENDPOINT_TRANSLATED))
-		return short_neighbour(skb, key.dst);
+		return fast_neighbour(skb, key.dst);
 	flow = look_up(&key, found);
 	if (!flow)
-		return own ? short_neighbour(skb, key.dst) : NO_VERDICT;
+		return own ? fast_neighbour(skb, key.dst) : NO_VERDICT;
 	if (!flow_settled(&flow->head, key.protocol))
 		return NO_VERDICT;
 	switch (flow->head.target) {
 	case TARGET_OUTSIDE:
-		return short_outside(skb, flow);
+		return fast_outside(skb, flow);
 	case TARGET_PEER:
 		index = flow->head.peer;
 		break;
@@ -84,5 +84,5 @@ static __always_inline int short_out(struct __sk_buff *skb, const struct sender 
 	default:
 		return NO_VERDICT;
 	}
-	return short_deliver(skb, flow, bpf_map_lookup_elem(&endpoints, &index), HOOK_CONTAINER);
+	return fast_deliver(skb, flow, bpf_map_lookup_elem(&endpoints, &index), HOOK_CONTAINER);
 }

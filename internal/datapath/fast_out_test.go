@@ -78,9 +78,9 @@ func withOutwards(t *testing.T, test func(t *testing.T, f *fixture, all []outwar
 	})
 }
 
-// TestShortWayOutIsTheLongWay sends packets of containers by both ways, with one
+// TestFastPathOutIsTheSlowPath sends packets of containers by both ways, with one
 // change each.
-func TestShortWayOutIsTheLongWay(t *testing.T) {
+func TestFastPathOutIsTheSlowPath(t *testing.T) {
 	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
 		for _, o := range all {
 			variants := map[string]frame{
@@ -117,9 +117,9 @@ func TestShortWayOutIsTheLongWay(t *testing.T) {
 	})
 }
 
-// TestShortWayOutFollowsChanges covers what the host, or the control plane, does to
+// TestFastPathOutFollowsChanges covers what the host, or the control plane, does to
 // flows that are at work: the next packet must know, whatever its way.
-func TestShortWayOutFollowsChanges(t *testing.T) {
+func TestFastPathOutFollowsChanges(t *testing.T) {
 	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
 		blackhole := &netlink.Route{Dst: ipNet(t, netip.PrefixFrom(f.remote.addr, f.remote.addr.BitLen())), Type: unix.RTN_BLACKHOLE}
 		narrow := &netlink.Route{LinkIndex: f.uplink, Dst: ipNet(t, netip.PrefixFrom(f.client.addr, f.client.addr.BitLen())), MTU: 1280, MTULock: true}
@@ -181,8 +181,8 @@ func setHeads(halves conntrack, state uint8) {
 	}
 }
 
-// TestShortWayOutOfSegments covers packets that the device will cut.
-func TestShortWayOutOfSegments(t *testing.T) {
+// TestFastPathOutOfSegments covers packets that the device will cut.
+func TestFastPathOutOfSegments(t *testing.T) {
 	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
 		for _, o := range all {
 			raw := withPayload(o.sent, make([]byte, 3000)).bytes()
@@ -195,8 +195,8 @@ func TestShortWayOutOfSegments(t *testing.T) {
 	})
 }
 
-// TestShortWayOutByteByByte is what the short way makes of packets.
-func TestShortWayOutByteByByte(t *testing.T) {
+// TestFastPathOutByteByByte is what the fast path makes of packets.
+func TestFastPathOutByteByByte(t *testing.T) {
 	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
 		outside := func(sent frame) frame { return sent.hop() }
 		wants := map[string]func(frame) frame{

@@ -101,7 +101,7 @@ func (f *fixture) meets(at sight, flags uint32, halves conntrack, ago uint32, ru
 	return o
 }
 
-// expectOneWay asserts that a frame's short way, in the second in which its flow
+// expectOneWay asserts that a frame's fast path, in the second in which its flow
 // was seen, and the long one, in another second, are the same but for the time.
 func (f *fixture) expectOneWay(what string, at sight, halves conntrack, rule uint32, sent frame) {
 	f.t.Helper()

@@ -13,9 +13,9 @@ import (
 	"github.com/sluice-net/sluice/maps"
 )
 
-// TestShortWayIsTheLongWay sends packets from outside of flows that have proved
+// TestFastPathIsTheSlowPath sends packets from outside of flows that have proved
 // themselves by both ways.
-func TestShortWayIsTheLongWay(t *testing.T) {
+func TestFastPathIsTheSlowPath(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		tcp, udp := f.client.tcp(40000, at(f.host, published), syn), f.client.udp(40000, at(f.host, published))
 		high := f.client.udp(40001, at(f.host, 50000)) // where the host's own connections are
@@ -71,8 +71,8 @@ func TestShortWayIsTheLongWay(t *testing.T) {
 	})
 }
 
-// TestShortWayOfCutPackets covers packets that end anywhere in their transport headers.
-func TestShortWayOfCutPackets(t *testing.T) {
+// TestFastPathOfCutPackets covers packets that end anywhere in their transport headers.
+func TestFastPathOfCutPackets(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		for rule, sent := range map[uint32]frame{
 			publishTCP: f.client.tcp(40000, at(f.host, published), syn), publishUDP: f.client.udp(40000, at(f.host, published)),
@@ -102,8 +102,8 @@ func setIPLength(raw []byte, length int) {
 	binary.BigEndian.PutUint16(raw[18:], uint16(max(length-40, 0)))
 }
 
-// TestShortWayOut is what the short way makes of a packet, byte by byte.
-func TestShortWayOut(t *testing.T) {
+// TestFastPathOut is what the fast path makes of a packet, byte by byte.
+func TestFastPathOut(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		for name, sent := range map[string]frame{
 			"tcp": f.client.tcp(40000, at(f.host, published), syn), "udp": f.client.udp(40000, at(f.host, published)),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The short way of most packets from outside; see short.h. It decides as uplink.h does. */
+/* The fast path of most packets from outside; see fast.h. It decides as uplink.h does. */
 
 /* Whether a port is one of the host's own connections, of which no flow is: see snat.h. */
 static __always_inline bool port_of_host(__u8 protocol, __be16 port)
@@ -11,8 +11,8 @@ static __always_inline bool port_of_host(__u8 protocol, __be16 port)
 	return number >= local_port_first && number <= local_port_last && !port_head_at(protocol, &number);
 }
 
-/* short_in returns what the redirect helper does, or NO_VERDICT. */
-static __always_inline int short_in(struct __sk_buff *skb, found_t *found)
+/* fast_in returns what the redirect helper does, or NO_VERDICT. */
+static __always_inline int fast_in(struct __sk_buff *skb, found_t *found)
 {
 	flow_key_t key = { .zone = ZONE_OUTSIDE };
 	struct plain_packet p;
@@ -25,5 +25,5 @@ static __always_inline int short_in(struct __sk_buff *skb, found_t *found)
 	if (!flow || flow->head.target != TARGET_ENDPOINT || !flow_settled(&flow->head, key.protocol))
 		return NO_VERDICT;
 	index = flow->head.endpoint;
-	return short_deliver(skb, flow, bpf_map_lookup_elem(&endpoints, &index), HOOK_UPLINK);
+	return fast_deliver(skb, flow, bpf_map_lookup_elem(&endpoints, &index), HOOK_UPLINK);
 }
