@@ -14,7 +14,7 @@ import (
 )
 
 // compareFrames says where what became of a frame is not what had to.
-func compareFrames(sent []byte, got result, want model.Outcome) error {
+func compareFrames(sent model.Frame, got result, want model.Outcome) error {
 	code := map[datapath.Verdict]uint32{datapath.VerdictPass: next, datapath.VerdictRedirect: redirect, datapath.VerdictDrop: shot}[want.Verdict]
 	if want.Told {
 		code = redirect
@@ -30,10 +30,10 @@ func compareFrames(sent []byte, got result, want model.Outcome) error {
 	}
 	sums, err := compareSums(sent, got.raw, want.Fresh)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, hexdump(sent, got.raw, want.Raw))
+		return fmt.Errorf("%w\n%s", err, hexdump(sent.Raw, got.raw, want.Raw))
 	}
 	if !bytes.Equal(without(got.raw, sums), without(want.Raw, sums)) {
-		return fmt.Errorf("another frame left:\n%s", hexdump(sent, got.raw, want.Raw))
+		return fmt.Errorf("another frame left:\n%s", hexdump(sent.Raw, got.raw, want.Raw))
 	}
 	return nil
 }
@@ -48,8 +48,8 @@ func hexdump(sent, got, want []byte) string {
 // compareSums returns where a frame that leaves has checksums of its own. Those
 // that are made anew must be right; of the others those that were right must be
 // right, and those that were wrong as wrong as before.
-func compareSums(sent, got []byte, fresh []int) ([]int, error) {
-	sums := model.Sums(got)
+func compareSums(sent model.Frame, got []byte, fresh []int) ([]int, error) {
+	sums := model.Sums(got, sent.GSO)
 	if len(fresh) > 0 {
 		for _, at := range fresh {
 			if sums[at] != 0xffff {
@@ -58,7 +58,7 @@ func compareSums(sent, got []byte, fresh []int) ([]int, error) {
 		}
 		return fresh, nil
 	}
-	if before := model.Sums(sent); !stdmaps.Equal(sums, before) {
+	if before := model.Sums(sent.Raw, sent.GSO); !stdmaps.Equal(sums, before) {
 		return nil, fmt.Errorf("checksums, by offset: sums %x, before %x", sums, before)
 	}
 	return slices.Collect(stdmaps.Keys(sums)), nil

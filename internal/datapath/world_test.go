@@ -173,7 +173,7 @@ func (w *world) send(s sends, raw []byte) error {
 	}
 	want := w.m.Receive(frame)
 	w.remember(hook, got)
-	if err := errors.Join(compareFrames(raw, got, want), w.compareTables()); err != nil {
+	if err := errors.Join(compareFrames(frame, got, want), w.compareTables()); err != nil {
 		return fmt.Errorf("%s hook, %s: %w", hook, want.Verdict, err)
 	}
 	return nil

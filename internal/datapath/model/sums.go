@@ -8,10 +8,10 @@ import (
 // field, and the sum of RFC 1071 over all that it covers, 0xffff when it is
 // right. Of a fragment, and of a quoted packet that was cut, it is the sum of
 // what is there; a translation leaves that as it was, too. A UDP checksum that
-// is not used has no sum.
-func Sums(raw []byte) map[int]uint16 {
+// is not used has no sum. gso is as in Frame.
+func Sums(raw []byte, gso int) map[int]uint16 {
 	sums := map[int]uint16{}
-	p := &packet{raw: raw}
+	p := &packet{raw: raw, gso: gso}
 	if len(raw) < ethernetLength {
 		return sums
 	}
