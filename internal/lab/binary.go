@@ -15,11 +15,15 @@ import (
 // one built from this tree: for machines without Go.
 const prebuilt = "SLUICE_BINARY"
 
+// built is the directory that build has made, if it was called.
+var built string
+
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sluice-bin-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	if err := os.Chmod(dir, 0o755); err != nil { // for tests that run it as nobody
 		return "", err
 	}
@@ -51,11 +55,4 @@ func Binary(t testing.TB) string {
 }
 
 // RemoveBinary removes what Binary built; TestMain calls it last.
-func RemoveBinary() {
-	if os.Getenv(prebuilt) != "" {
-		return
-	}
-	if dir, err := build(); err == nil {
-		os.RemoveAll(dir)
-	}
-}
+func RemoveBinary() { os.RemoveAll(built) }
