@@ -50,7 +50,6 @@ demo: root build bench-tools ## a tour on real packets, in namespaces of its own
 # More tests at once than CPUs: many wait for what the kernel or a peer does.
 .PHONY: test
 test: root go test-tools dockerd ## every test, on real packets (root)
-	go vet ./...
 	go test -timeout 20m -parallel 4 ./...
 
 # BENCH has flags of bin/sluice-bench: make bench BENCH='-rounds 21 -json rows.json'
@@ -67,7 +66,7 @@ SOAK_KILLS ?= 100
 SOAK_SEED ?= 0
 SOAK_STREAM ?= 1000000000
 SOAK_DATAGRAMS ?= 100000000
-SOAK_CYCLES ?= 1000
+SOAK_CYCLES ?= 10000
 SOAK_CONNECTIONS ?= 1000
 SOAK_FLOOD ?= 1000000
 SOAK_RESTARTS ?= 40

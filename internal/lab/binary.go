@@ -32,7 +32,7 @@ var build = sync.OnceValues(func() (string, error) {
 
 func buildInto(dir string, flags ...string) error {
 	const commands = "github.com/sluice-net/sluice/cmd/"
-	args := append([]string{"build", "-o", dir}, flags...)
+	args := append([]string{"build", "-ldflags=-s -w", "-o", dir}, flags...)
 	args = append(args, commands+"sluice", commands+companion.Daemon, commands+companion.Shim)
 	if output, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, output)
