@@ -92,7 +92,8 @@ func serve(ctx context.Context, i *instance, listener *apiSocket) error {
 	server := &http.Server{Handler: apiserver.NewServer(backend), ReadHeaderTimeout: 10 * time.Second}
 	server.RegisterOnShutdown(i.drops.Close) // or the end would wait for those who watch
 	i.log.Info("ready", "socket", i.dirs.Socket(), "attach", i.loader.Mode())
-	failed, wait := i.keepListening(ctx, server, listener)
+	failed := i.keepListening(server, listener)
+	defer i.unlisten()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve the API: %w", err)
@@ -100,7 +101,6 @@ func serve(ctx context.Context, i *instance, listener *apiSocket) error {
 		return fmt.Errorf("watch the host's network: %w", err)
 	case <-ctx.Done():
 	}
-	wait() // or there would be a socket again after a reset
 	deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(deadline); err != nil {

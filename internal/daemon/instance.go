@@ -48,6 +48,7 @@ type instance struct {
 	unwatch    func()
 	changed    chan []string // names of our devices
 	unrepair   func()
+	unlisten   func() // nil while there is no API
 
 	closers  []func()     // in the order of opening
 	held     *os.File     // the lock
@@ -332,6 +333,9 @@ func (i *instance) reset(ctx context.Context) error {
 	i.unwatch() // or what is taken away would be seen as a change, and repaired
 	if i.unrepair != nil {
 		i.unrepair()
+	}
+	if i.unlisten != nil {
+		i.unlisten()
 	}
 	err := errors.Join(i.containers.Reset(ctx), i.engine.Reset(ctx), i.loader.DetachSockets())
 	return errors.Join(err, i.end(func() error { return removeFiles(i.dirs) }))

@@ -60,18 +60,20 @@ func (s *apiSocket) found() bool {
 	return err == nil && os.SameFile(file, s.file)
 }
 
-// keepListening serves the API by a socket, and by another at its place when
-// somebody has removed it, until ctx ends: then wait returns. It returns where to
-// learn that serving has failed.
-func (i *instance) keepListening(ctx context.Context, server *http.Server, socket *apiSocket) (failed chan error, wait func()) {
+// keepListening serves the API by a socket, and until i.unlisten by another at its
+// place when somebody has removed it. It returns where to learn that serving has
+// failed.
+func (i *instance) keepListening(server *http.Server, socket *apiSocket) (failed chan error) {
 	failed = make(chan error, 1)
 	serve := func(s *apiSocket) {
 		if err := server.Serve(s); !errors.Is(err, net.ErrClosed) {
 			failed <- err
 		}
 	}
-	go serve(socket)
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	i.unlisten = func() { cancel(); <-ended }
+	go serve(socket)
 	go func() {
 		defer close(ended)
 		ticker := time.NewTicker(i.options.repairInterval())
@@ -96,5 +98,5 @@ func (i *instance) keepListening(ctx context.Context, server *http.Server, socke
 			socket = next
 		}
 	}()
-	return failed, func() { <-ended }
+	return failed
 }

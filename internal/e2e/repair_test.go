@@ -178,7 +178,7 @@ func TestRunningDaemonRepairs(t *testing.T) {
 // up below /run does, or has put something else in its place.
 func TestSocketIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t, "--repair-interval=100ms")
+	l := lab.New(t, "--repair-interval=1ms")
 	id := l.OK("run", "-d", "--name=net00")
 	socket := dirs.New(l.Root).Socket()
 	for what, harm := range map[string]func() error{
