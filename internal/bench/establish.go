@@ -6,15 +6,18 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/sluice-net/sluice/internal/netdev"
 )
 
-// How long a datagram may take, and how often the first one is sent.
+// How long a datagram may take, how often the first one is sent, and how long a
+// port is waited for.
 const (
 	receiveTimeout = 200 * time.Millisecond
 	establishTries = 50
+	bindTimeout    = 5 * time.Second
 )
 
 // prove has sockets exchange datagrams by the lane's first flow, and checks that
@@ -72,10 +75,17 @@ func receive(conn *net.UDPConn) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
+// listenUDP waits for a port that is taken: a child that something else has just
+// forked holds a copy of each of our sockets until it executes, and so the port of
+// one that is closed.
 func listenUDP(path string, addr netip.AddrPort) (conn *net.UDPConn, err error) {
-	err = netdev.InNamespace(path, func() (err error) {
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-		return err
-	})
-	return conn, err
+	for deadline := time.Now().Add(bindTimeout); ; time.Sleep(time.Millisecond) {
+		err = netdev.InNamespace(path, func() (err error) {
+			conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+			return err
+		})
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return conn, err
+		}
+	}
 }
