@@ -100,6 +100,9 @@ func (i *instance) end(last func() error) (err error) {
 
 func (i *instance) onClose(fn func()) { i.closers = append(i.closers, fn) }
 
+// lock makes the directories and takes the lock. From then on every path is by
+// the root's own name: records, which tell a sandbox by its path, and clients
+// must find it however a later daemon is told of the root.
 func (i *instance) lock(context.Context) error {
 	i.madeRoot = i.dirs.Root != "" && absent(i.dirs.Root)
 	for _, dir := range []string{i.dirs.State, i.dirs.Run, i.dirs.Netns(), i.dirs.Shims(), i.dirs.Containers()} {
@@ -108,15 +111,18 @@ func (i *instance) lock(context.Context) error {
 		}
 	}
 	var err error
+	if i.name, err = instanceName(i.dirs); err != nil {
+		return err
+	}
+	if i.dirs.Root != "" {
+		i.dirs = dirs.New(i.name)
+	}
 	i.held, err = takeLock(i.dirs.Lock())
 	i.first = unused(i.dirs)
 	return err
 }
 
 func (i *instance) claimNamespace(context.Context) (err error) {
-	if i.name, err = instanceName(i.dirs); err != nil {
-		return err
-	}
 	i.claim, err = claimNamespace(i.name)
 	return err
 }

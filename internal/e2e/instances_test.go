@@ -100,3 +100,35 @@ func TestUserCannotKeepTheDaemonAway(t *testing.T) {
 	l.StartDaemon()
 	l.OK("run", "--rm", "true")
 }
+
+// TestRootByAnotherName covers an instance whose next daemon is given the path of
+// the root by a symbolic link, and the one after that the path itself: it is
+// the same instance, and its containers keep their networks.
+func TestRootByAnotherName(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.OK("network", "create", "custom")
+	runServer(l, "net00", "tcp-echo", ":80", "--net=custom", "--net-alias=rr", "-p", "8080:80")
+	address := addressOf(l, "net00", "custom")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(l.Root, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range []string{link, l.Root} {
+		l.StopDaemon(unix.SIGKILL)
+		l.Root = root
+		l.StartDaemon()
+		if got := addressOf(l, "net00", "custom"); got != address {
+			t.Errorf("after a start in %s: the address is %q, want %q", root, got, address)
+		}
+		if got := l.OK("port", "net00", "80"); got != "0.0.0.0:8080" {
+			t.Errorf("after a start in %s: port 80 is published at %q", root, got)
+		}
+		l.OK("run", "--rm", "--net=custom", "--", "getent", "hosts", "net00", "rr")
+		greeting(l.Client, lab.HostAddr+":8080")
+	}
+	l.OK("stop", "net00")
+	l.OK("start", "net00")
+	greeting(l.Client, lab.HostAddr+":8080")
+	expectInvariants(l)
+}
