@@ -16,14 +16,36 @@ const maxLine = 16 << 10
 type logFile struct {
 	mu   sync.Mutex
 	file *os.File // nil for no log
+	torn bool     // the last line has no end: a crash or a full disk cut it off
 }
 
 func openLog(path string) (*logFile, error) {
 	if path == "" {
 		return &logFile{}, nil
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
-	return &logFile{file: file}, err
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	log := &logFile{file: file}
+	last := make([]byte, 1)
+	if info, err := file.Stat(); err == nil && info.Size() > 0 {
+		n, _ := file.ReadAt(last, info.Size()-1)
+		log.torn = n == 1 && last[0] != '\n'
+	}
+	return log, nil
+}
+
+// write appends whole entries. Behind a torn one they begin a line of their own.
+func (l *logFile) write(entries []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.torn {
+		entries = append([]byte{'\n'}, entries...)
+	}
+	if n, _ := l.file.Write(entries); n > 0 {
+		l.torn = entries[n-1] != '\n'
+	}
 }
 
 func (l *logFile) close() {
@@ -101,9 +123,7 @@ func (s *logStream) writePending() {
 	if len(s.pending) == 0 {
 		return
 	}
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	_, _ = s.log.file.Write(s.pending)
+	s.log.write(s.pending)
 	s.pending = s.pending[:0]
 }
 

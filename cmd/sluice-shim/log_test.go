@@ -99,6 +99,68 @@ func TestLogWritesOnce(t *testing.T) {
 	}
 }
 
+// TestLogOnAFullDisk fills a small file system by a log until a write is cut
+// off: what is logged when there is room again begins a line of its own. So does
+// the log of a next shim, behind one that a crash cut off.
+func TestLogOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	ballast, path := filepath.Join(dir, "ballast"), filepath.Join(dir, "log")
+	if err := os.WriteFile(ballast, make([]byte, 32<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := log.stream("stderr")
+	for range 100 {
+		stream.write([]byte(strings.Repeat("x", 1000) + "\n"))
+	}
+	expectEnd := func(whole bool, want string) {
+		t.Helper()
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ends := bytes.HasSuffix(raw, []byte("\n")); ends != whole {
+			t.Fatalf("ends with a whole line: %v, want %v", ends, whole)
+		}
+		lines := bytes.Split(bytes.TrimSuffix(raw, []byte("\n")), []byte("\n"))
+		var entry logEntry
+		if err := json.Unmarshal(lines[len(lines)-1], &entry); whole && (err != nil || entry.Log != want) {
+			t.Errorf("the last line is %.80q (%v), want %q", lines[len(lines)-1], err, want)
+		}
+	}
+	expectEnd(false, "")
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	stream.write([]byte("room\n"))
+	expectEnd(true, "room\n")
+	log.close()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()-9); err != nil {
+		t.Fatal(err)
+	}
+	if log, err = openLog(path); err != nil {
+		t.Fatal(err)
+	}
+	defer log.close()
+	log.stream("stderr").write([]byte("again\n"))
+	expectEnd(true, "again\n")
+}
+
 func BenchmarkLogShortLines(b *testing.B) {
 	log, err := openLog(os.DevNull)
 	if err != nil {

@@ -2,9 +2,12 @@ package api
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/sluice-net/sluice/internal/apierr"
 )
 
 // LogOptions choose from a container's log.
@@ -29,9 +32,14 @@ const (
 func copyLogs(from io.Reader, stdout, stderr io.Writer) error {
 	var header [StreamHeader]byte
 	for {
-		if _, err := io.ReadFull(from, header[:]); err == io.EOF {
+		_, err := io.ReadFull(from, header[:])
+		var failed *apierr.Error
+		switch {
+		case err == io.EOF:
 			return nil
-		} else if err != nil {
+		case errors.As(err, &failed):
+			return err
+		case err != nil:
 			return fmt.Errorf("read the log: %w", err)
 		}
 		to := stdout

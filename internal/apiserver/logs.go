@@ -20,7 +20,11 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 	out := &logWriter{w: w}
 	err = s.backend.Logs(r.Context(), r.PathValue("ref"), options,
 		streamWriter{out, api.StreamStdout}, streamWriter{out, api.StreamStderr})
-	if err != nil && !out.begun {
+	switch {
+	case err == nil:
+	case out.begun:
+		w.Header().Set(http.TrailerPrefix+api.ErrorTrailer, err.Error())
+	default:
 		writeError(w, err)
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/sluice-net/sluice/internal/apierr"
 )
 
 // LogOptions choose from a container's log.
@@ -26,7 +27,8 @@ type LogOptions struct {
 const logPoll = 50 * time.Millisecond
 
 // Logs writes a container's log: what it sent to standard output to stdout,
-// the rest to stderr. A followed log ends with the container.
+// the rest to stderr. A followed log ends with the container. Lines that are
+// damaged are left out, and the error in the end says so.
 func (m *Manager) Logs(ctx context.Context, ref string, o LogOptions, stdout, stderr io.Writer) error {
 	c, err := m.find(ref)
 	if err != nil {
@@ -53,7 +55,7 @@ func (m *Manager) Logs(ctx context.Context, ref string, o LogOptions, stdout, st
 			return err
 		}
 		if !o.Follow || done == nil || !o.Until.IsZero() && time.Now().After(o.Until) {
-			return nil
+			return out.end(done == nil)
 		}
 		select {
 		case <-ctx.Done():
@@ -68,6 +70,7 @@ type logPrinter struct {
 	stdout, stderr io.Writer
 	options        LogOptions
 	partial        []byte // of an entry that is still being written
+	damaged        int    // lines that are no entries
 }
 
 // copy prints all whole entries.
@@ -81,21 +84,40 @@ func (p *logPrinter) copy(from *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := p.print(p.partial); err != nil {
+		if entry, ok := parseEntry(p.partial); !ok {
+			p.damaged++
+		} else if err := p.print(entry); err != nil {
 			return err
 		}
 		p.partial = nil
 	}
 }
 
-func (p *logPrinter) print(line []byte) error {
-	var entry struct {
-		Log, Stream string
-		Time        time.Time
+// end reports what could not be printed. What is partial will not be whole any
+// more when the command has ended.
+func (p *logPrinter) end(over bool) error {
+	if over && len(p.partial) > 0 {
+		p.damaged++
 	}
-	if err := json.Unmarshal(line, &entry); err != nil {
-		return fmt.Errorf("read the log: %w", err)
+	if p.damaged > 0 {
+		return apierr.Internal("%d damaged lines of the log are left out", p.damaged)
 	}
+	return nil
+}
+
+type logEntry struct {
+	Log, Stream string
+	Time        time.Time
+}
+
+// parseEntry reads a line of the log; false where a crash or a full disk has left
+// something else.
+func parseEntry(line []byte) (entry logEntry, ok bool) {
+	err := json.Unmarshal(line, &entry)
+	return entry, err == nil && entry.Stream != ""
+}
+
+func (p *logPrinter) print(entry logEntry) error {
 	if entry.Time.Before(p.options.Since) || !p.options.Until.IsZero() && entry.Time.After(p.options.Until) {
 		return nil
 	}

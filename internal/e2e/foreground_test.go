@@ -3,7 +3,9 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -158,6 +160,35 @@ func TestLogs(t *testing.T) {
 		var stamp, text string
 		if n, _ := fmt.Sscan(line, &stamp, &text); n != 2 || !strings.HasSuffix(stamp, "Z") {
 			t.Errorf("with time stamps: %q", line)
+		}
+	}
+}
+
+// TestDamagedLog covers a log in which a crash or a full disk has left lines that
+// are none: what can be read is printed, and that something is missing is said.
+func TestDamagedLog(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	id := l.OK("run", "-d", "--name=net00", "sh", "-c", "echo 1; echo 2")
+	l.OK("wait", "net00")
+	path := filepath.Join(l.Root, "state", "containers", id, "log")
+	whole := readFile(l, path)
+	first, second, _ := strings.Cut(whole, "\n")
+	for damage, want := range map[string]string{
+		whole + "{\"log\":\"3":                        "1\n2\n",
+		first + "\n{\"log\":\"3\n" + second:           "1\n2\n",
+		"\x00\x00\x00\n" + first[:9] + "\n" + second:  "2\n",
+		"null\n[]\n" + whole + "{\"log\":1}\n{}\n7\n": "1\n2\n",
+		"{": "",
+	} {
+		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range [][]string{{"logs", "net00"}, {"logs", "-f", "net00"}} {
+			r := l.Sluice(verb...)
+			if r.Stdout != want || r.Code != 1 || strings.Count(r.Stderr, "\n") != 1 || !strings.Contains(r.Stderr, "damaged") {
+				t.Errorf("%v of %q: %+v, want %q and a line about the damage", verb, damage, r, want)
+			}
 		}
 	}
 }
