@@ -6,9 +6,11 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
-// maxLine is where a long line is cut, as Docker cuts it.
+// maxLine is where a long line is cut, as Docker cuts it, or before a character
+// that would be cut: JSON takes none in pieces.
 const maxLine = 16 << 10
 
 // logFile is a container's log: a line of JSON per line of output, in Docker's
@@ -82,7 +84,7 @@ func (s *logStream) write(piece []byte) {
 	for {
 		end := bytes.IndexByte(rest, '\n') + 1
 		if end == 0 && len(rest) >= maxLine || end > maxLine {
-			end = maxLine
+			end = maxLine - halfCharacter(rest[:maxLine])
 		}
 		if end == 0 {
 			break
@@ -92,6 +94,20 @@ func (s *logStream) write(piece []byte) {
 	}
 	s.line = append(s.line[:0], rest...)
 	s.writePending()
+}
+
+// halfCharacter is how many bytes at the end of a text begin a character of
+// UTF-8 that has more.
+func halfCharacter(text []byte) int {
+	for n := 1; n < utf8.UTFMax; n++ {
+		if begun := text[len(text)-n:]; utf8.RuneStart(begun[0]) {
+			if utf8.FullRune(begun) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // flush logs a last line that has no end.
