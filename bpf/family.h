@@ -28,6 +28,7 @@
 #define subnet_key_t struct AF(subnet_key)
 #define found_t struct AF(found)
 #define quote_t struct AF(quote)
+#define next_hop_t struct AF(next_hop)
 #define snat_search_t struct AF(snat_search)
 #define ip_header_t struct AF_EXPAND(AF(ipv), _header)
 
@@ -105,6 +106,10 @@
 #define route AF(route)
 #define this_route AF(this_route)
 #define source_is_local AF(source_is_local)
+#define next_hop_slot AF(next_hop_slot)
+#define next_hop_is_recent AF(next_hop_is_recent)
+#define find_next_hop AF(find_next_hop)
+#define redirect_next_hop AF(redirect_next_hop)
 #define address_of_a_network AF(address_of_a_network)
 #define quoted_bytes AF(quoted_bytes)
 #define quote_transport AF(quote_transport)

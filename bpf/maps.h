@@ -41,6 +41,10 @@ MAP(scratch_flows6, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct flow6, SCRATCH_FLOW
 /* Room for one packet's way; see packet_t and route. Programs of one CPU never interrupt each other. */
 MAP(workspaces, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct workspace, WORKSPACE_SLOTS);
 
+/* Ways out, by a hash of the destination; see family/next_hop.h. */
+MAP(next_hops4, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct next_hop4, 1 << NEXT_HOP_BITS);
+MAP(next_hops6, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct next_hop6, 1 << NEXT_HOP_BITS);
+
 /* By index; index 0 is nobody. */
 MAP(networks, BPF_MAP_TYPE_ARRAY, __u32, struct network, MAX_NETWORKS);
 MAP(endpoints, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS);
@@ -48,6 +52,7 @@ MAP(rules, BPF_MAP_TYPE_ARRAY, __u32, struct rule, MAX_RULES);
 
 /* To an endpoint's index: from its veth, from its address. */
 MAP_UNALLOCATED(devices, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_ENDPOINTS);
+MAP(device_hints, BPF_MAP_TYPE_ARRAY, __u32, __u32, DEVICE_HINTS); /* see sender.h */
 MAP_UNALLOCATED(endpoints4, BPF_MAP_TYPE_HASH, __be32, __u32, MAX_ENDPOINTS);
 MAP_UNALLOCATED(endpoints6, BPF_MAP_TYPE_HASH, struct addr6, __u32, MAX_ENDPOINTS);
 

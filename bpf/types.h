@@ -13,10 +13,12 @@
 #define MAX_NETWORKS 1024
 #define MAX_ENDPOINTS 16384
 #define MAX_RULES 16384
+#define DEVICE_HINTS 4096
 #define MAX_RULE_CHAIN 8
 #define MAX_ALIASES 4096
 #define MAX_ALIAS_MEMBERS 256
 #define SNAT_CURSORS 4096
+#define NEXT_HOP_BITS 9 /* of the index of next_hops4 and next_hops6 */
 #define EVENT_BYTES 96
 /* Of dropped packets, for each reason and on each CPU: a flood must not become one of reports. */
 #define REPORTS_PER_SECOND 64
@@ -34,6 +36,34 @@
 struct addr6 {
 	__u8 bytes[16];
 } __attribute__((aligned(4)));
+
+/*
+ * Where the kernel has sent a packet in this tick: an uplink, and the MAC addresses of
+ * the way to the next hop. What has these addresses and protocol may go there too.
+ */
+struct next_hop4 {
+	__u64 tick; /* jiffies */
+	__be32 src;
+	__be32 dst;
+	__u32 ifindex;
+	__u16 mtu; /* of the route, as the IP length that fits */
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u8 protocol;
+	__u8 reserved[5];
+};
+
+struct next_hop6 {
+	__u64 tick;
+	struct addr6 src;
+	struct addr6 dst;
+	__u32 ifindex;
+	__u16 mtu;
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u8 protocol;
+	__u8 reserved[5];
+};
 
 /*
  * A flow has two halves, one per direction, each keyed by what a packet of that

@@ -91,7 +91,8 @@ func TestNewNamesTheMapThatIsMissing(t *testing.T) {
 	k := newKernel(t)
 	for name := range k.byName {
 		switch name {
-		case "fragments4", "fragments6", "scratch_flows6", "workspaces", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins":
+		case "fragments4", "fragments6", "scratch_flows6", "workspaces", "snat_cursors", "answer_limits", "scratch_flows4", "socket_origins",
+			"next_hops4", "next_hops6", "device_hints":
 			continue // the datapath's alone
 		}
 		without := map[string]*ebpf.Map{}

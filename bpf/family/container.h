@@ -5,6 +5,7 @@
 #include "alias.h"
 #include "neighbour.h"
 #include "fast.h"
+#include "next_hop.h"
 #include "fast_out.h"
 
 __noinline int tells_own(struct __sk_buff *skb, packet_t *p);

@@ -25,24 +25,25 @@ static __always_inline __u16 plain_segment_length(struct __sk_buff *skb, const s
 /* fast_outside sends a packet of a flow where the host's routes lead; see carry in translate.h. */
 static __always_inline int fast_outside(struct __sk_buff *skb, const flow_t *flow)
 {
-	struct bpf_fib_lookup *fib = workspace(WORKSPACE_ROUTE, sizeof(*fib));
+	next_hop_t *hop = next_hop_slot(flow->dst);
 	__u8 protocol, kind = checksum_kind(skb);
+	struct bpf_fib_lookup *fib;
 	struct plain_packet p;
-	struct uplink *uplink;
-	long code;
+	__u16 length;
+	bool known;
 
-	if (!fib || !kind_known(kind) || !plain_headers(skb, &protocol, &p) || ip_ttl(p.ip) <= flow->head.hops)
+	if (!hop || !kind_known(kind) || !plain_headers(skb, &protocol, &p) || ip_ttl(p.ip) <= flow->head.hops)
 		return NO_VERDICT;
-	code = fib_find(skb, fib, protocol, plain_segment_length(skb, &p, protocol), flow->src, flow->dst, false);
-	if (code != BPF_FIB_LKUP_RET_SUCCESS && code != BPF_FIB_LKUP_RET_NO_NEIGH)
+	length = plain_segment_length(skb, &p, protocol);
+	known = next_hop_is_recent(hop, protocol, flow);
+	if (known ? length > hop->mtu : !find_next_hop(skb, hop, flow, protocol, length))
 		return NO_VERDICT;
-	uplink = route_uplink(fib);
-	if (!uplink || (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)) ||
-	    !plain_headers(skb, &protocol, &p) || !translate_plain(skb, &p, protocol, flow, kind))
+	fib = this_route();
+	if (!fib || !plain_headers(skb, &protocol, &p) || !translate_plain(skb, &p, protocol, flow, kind))
 		return NO_VERDICT;
 	count_translated(flow->head.rule, ip_length(p.ip));
 	count(&packet_counts, HOOK_CONTAINER * VERDICTS + VERDICT_REDIRECT);
-	return redirected(redirect_outside(skb, fib));
+	return redirected(known ? redirect_next_hop(skb, p.eth, hop) : redirect_outside(skb, fib));
 }
 
 /* fast_neighbour delivers a packet inside its network, untranslated. */

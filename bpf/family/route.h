@@ -22,21 +22,10 @@ static __always_inline __u16 segment_length(struct __sk_buff *skb, packet_t *p)
 	return length > 0xffff ? 0xffff : length;
 }
 
-/*
- * fib_find asks the kernel for the route of so many bytes from src to dst, and returns
- * its code. With choose_source, the source becomes the address that the route
- * prefers, or stays src where the kernel cannot tell. A kernel that cannot skip the
- * neighbour may not find one, which is no error: redirect_neigh asks for it.
- */
+/* fib_find asks the kernel for the route of so many bytes from src to dst, and returns its code. */
 static __always_inline long fib_find(struct __sk_buff *skb, struct bpf_fib_lookup *fib, __u8 protocol, __u16 length,
-				     addr_t src, addr_t dst, bool choose_source)
+				     addr_t src, addr_t dst, __u32 flags)
 {
-	__u32 flags = 0;
-
-	if (fib_skip_neigh)
-		flags |= BPF_FIB_LOOKUP_SKIP_NEIGH;
-	if (choose_source && fib_source)
-		flags |= BPF_FIB_LOOKUP_SRC;
 	fib->family = AF(SOCKET_FAMILY);
 	fib->l4_protocol = protocol;
 	fib->tot_len = length;
@@ -45,16 +34,26 @@ static __always_inline long fib_find(struct __sk_buff *skb, struct bpf_fib_looku
 	return bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
 }
 
-/* route looks up the route of a packet from src to dst. NULL sets the reason for a drop. */
+/*
+ * route looks up the route of a packet from src to dst. With choose_source, the source
+ * becomes the address that the route prefers, or stays src where the kernel cannot
+ * tell. A kernel that cannot skip the neighbour may not find one, which is no error:
+ * redirect_neigh asks for it. NULL sets the reason for a drop.
+ */
 static __always_inline struct bpf_fib_lookup *route(struct __sk_buff *skb, packet_t *p, addr_t src, addr_t dst,
 						    bool choose_source)
 {
 	struct bpf_fib_lookup *fib = workspace(WORKSPACE_ROUTE, sizeof(*fib));
+	__u32 flags = 0;
 	long code;
 
 	if (!fib)
 		return NULL;
-	code = fib_find(skb, fib, p->key.protocol, segment_length(skb, p), src, dst, choose_source);
+	if (fib_skip_neigh)
+		flags |= BPF_FIB_LOOKUP_SKIP_NEIGH;
+	if (choose_source && fib_source)
+		flags |= BPF_FIB_LOOKUP_SRC;
+	code = fib_find(skb, fib, p->key.protocol, segment_length(skb, p), src, dst, flags);
 	if (code == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		p->mtu = fib->tot_len;
 		p->drop = REASON_MTU_EXCEEDED;

@@ -272,6 +272,7 @@ type layoutVip struct {
 const (
 	layoutMapAliasTurns        = "alias_turns"
 	layoutMapAnswerLimits      = "answer_limits"
+	layoutMapDeviceHints       = "device_hints"
 	layoutMapDevices           = "devices"
 	layoutMapDropCounts        = "drop_counts"
 	layoutMapEndpoints         = "endpoints"
@@ -286,6 +287,8 @@ const (
 	layoutMapHostAddrs6        = "host_addrs6"
 	layoutMapMasqueradeRetries = "masquerade_retries"
 	layoutMapNetworks          = "networks"
+	layoutMapNextHops4         = "next_hops4"
+	layoutMapNextHops6         = "next_hops6"
 	layoutMapNursery4          = "nursery4"
 	layoutMapNursery6          = "nursery6"
 	layoutMapPacketCounts      = "packet_counts"
@@ -362,6 +365,7 @@ type layoutProgramSpecs struct {
 type layoutMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
@@ -376,6 +380,8 @@ type layoutMapSpecs struct {
 	HostAddrs6        *ebpf.MapSpec `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.MapSpec `ebpf:"masquerade_retries"`
 	Networks          *ebpf.MapSpec `ebpf:"networks"`
+	NextHops4         *ebpf.MapSpec `ebpf:"next_hops4"`
+	NextHops6         *ebpf.MapSpec `ebpf:"next_hops6"`
 	Nursery4          *ebpf.MapSpec `ebpf:"nursery4"`
 	Nursery6          *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts      *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -430,6 +436,7 @@ func (o *layoutObjects) Close() error {
 type layoutMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints         *ebpf.Map `ebpf:"endpoints"`
@@ -444,6 +451,8 @@ type layoutMaps struct {
 	HostAddrs6        *ebpf.Map `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.Map `ebpf:"masquerade_retries"`
 	Networks          *ebpf.Map `ebpf:"networks"`
+	NextHops4         *ebpf.Map `ebpf:"next_hops4"`
+	NextHops6         *ebpf.Map `ebpf:"next_hops6"`
 	Nursery4          *ebpf.Map `ebpf:"nursery4"`
 	Nursery6          *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts      *ebpf.Map `ebpf:"packet_counts"`
@@ -469,6 +478,7 @@ func (m *layoutMaps) Close() error {
 	return _LayoutClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -483,6 +493,8 @@ func (m *layoutMaps) Close() error {
 		m.HostAddrs6,
 		m.MasqueradeRetries,
 		m.Networks,
+		m.NextHops4,
+		m.NextHops6,
 		m.Nursery4,
 		m.Nursery6,
 		m.PacketCounts,

@@ -18,6 +18,7 @@ import (
 const (
 	socketMapAliasTurns            = "alias_turns"
 	socketMapAnswerLimits          = "answer_limits"
+	socketMapDeviceHints           = "device_hints"
 	socketMapDevices               = "devices"
 	socketMapDropCounts            = "drop_counts"
 	socketMapEndpoints             = "endpoints"
@@ -32,6 +33,8 @@ const (
 	socketMapHostAddrs6            = "host_addrs6"
 	socketMapMasqueradeRetries     = "masquerade_retries"
 	socketMapNetworks              = "networks"
+	socketMapNextHops4             = "next_hops4"
+	socketMapNextHops6             = "next_hops6"
 	socketMapNursery4              = "nursery4"
 	socketMapNursery6              = "nursery6"
 	socketMapPacketCounts          = "packet_counts"
@@ -143,6 +146,7 @@ type socketProgramSpecs struct {
 type socketMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
@@ -157,6 +161,8 @@ type socketMapSpecs struct {
 	HostAddrs6        *ebpf.MapSpec `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.MapSpec `ebpf:"masquerade_retries"`
 	Networks          *ebpf.MapSpec `ebpf:"networks"`
+	NextHops4         *ebpf.MapSpec `ebpf:"next_hops4"`
+	NextHops6         *ebpf.MapSpec `ebpf:"next_hops6"`
 	Nursery4          *ebpf.MapSpec `ebpf:"nursery4"`
 	Nursery6          *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts      *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -226,6 +232,7 @@ func (o *socketObjects) Close() error {
 type socketMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints         *ebpf.Map `ebpf:"endpoints"`
@@ -240,6 +247,8 @@ type socketMaps struct {
 	HostAddrs6        *ebpf.Map `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.Map `ebpf:"masquerade_retries"`
 	Networks          *ebpf.Map `ebpf:"networks"`
+	NextHops4         *ebpf.Map `ebpf:"next_hops4"`
+	NextHops6         *ebpf.Map `ebpf:"next_hops6"`
 	Nursery4          *ebpf.Map `ebpf:"nursery4"`
 	Nursery6          *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts      *ebpf.Map `ebpf:"packet_counts"`
@@ -265,6 +274,7 @@ func (m *socketMaps) Close() error {
 	return _SocketClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -279,6 +289,8 @@ func (m *socketMaps) Close() error {
 		m.HostAddrs6,
 		m.MasqueradeRetries,
 		m.Networks,
+		m.NextHops4,
+		m.NextHops6,
 		m.Nursery4,
 		m.Nursery6,
 		m.PacketCounts,

@@ -18,6 +18,7 @@ import (
 const (
 	uplinkMapAliasTurns            = "alias_turns"
 	uplinkMapAnswerLimits          = "answer_limits"
+	uplinkMapDeviceHints           = "device_hints"
 	uplinkMapDevices               = "devices"
 	uplinkMapDropCounts            = "drop_counts"
 	uplinkMapEndpoints             = "endpoints"
@@ -32,6 +33,8 @@ const (
 	uplinkMapHostAddrs6            = "host_addrs6"
 	uplinkMapMasqueradeRetries     = "masquerade_retries"
 	uplinkMapNetworks              = "networks"
+	uplinkMapNextHops4             = "next_hops4"
+	uplinkMapNextHops6             = "next_hops6"
 	uplinkMapNursery4              = "nursery4"
 	uplinkMapNursery6              = "nursery6"
 	uplinkMapPacketCounts          = "packet_counts"
@@ -125,6 +128,7 @@ type uplinkProgramSpecs struct {
 type uplinkMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
 	Endpoints         *ebpf.MapSpec `ebpf:"endpoints"`
@@ -139,6 +143,8 @@ type uplinkMapSpecs struct {
 	HostAddrs6        *ebpf.MapSpec `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.MapSpec `ebpf:"masquerade_retries"`
 	Networks          *ebpf.MapSpec `ebpf:"networks"`
+	NextHops4         *ebpf.MapSpec `ebpf:"next_hops4"`
+	NextHops6         *ebpf.MapSpec `ebpf:"next_hops6"`
 	Nursery4          *ebpf.MapSpec `ebpf:"nursery4"`
 	Nursery6          *ebpf.MapSpec `ebpf:"nursery6"`
 	PacketCounts      *ebpf.MapSpec `ebpf:"packet_counts"`
@@ -208,6 +214,7 @@ func (o *uplinkObjects) Close() error {
 type uplinkMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
 	Endpoints         *ebpf.Map `ebpf:"endpoints"`
@@ -222,6 +229,8 @@ type uplinkMaps struct {
 	HostAddrs6        *ebpf.Map `ebpf:"host_addrs6"`
 	MasqueradeRetries *ebpf.Map `ebpf:"masquerade_retries"`
 	Networks          *ebpf.Map `ebpf:"networks"`
+	NextHops4         *ebpf.Map `ebpf:"next_hops4"`
+	NextHops6         *ebpf.Map `ebpf:"next_hops6"`
 	Nursery4          *ebpf.Map `ebpf:"nursery4"`
 	Nursery6          *ebpf.Map `ebpf:"nursery6"`
 	PacketCounts      *ebpf.Map `ebpf:"packet_counts"`
@@ -247,6 +256,7 @@ func (m *uplinkMaps) Close() error {
 	return _UplinkClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,
 		m.Endpoints,
@@ -261,6 +271,8 @@ func (m *uplinkMaps) Close() error {
 		m.HostAddrs6,
 		m.MasqueradeRetries,
 		m.Networks,
+		m.NextHops4,
+		m.NextHops6,
 		m.Nursery4,
 		m.Nursery6,
 		m.PacketCounts,
