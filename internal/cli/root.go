@@ -4,10 +4,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -55,11 +57,36 @@ func (e *codeError) Error() string {
 
 func (e *codeError) Unwrap() []error { return []error{e.err, e.cause} }
 
+// output remembers that something could not be written: the verbs need not look.
+type output struct {
+	io.Writer
+	err error // the first
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
+// lost is the error of a verb that did all but say so.
+func (o *output) lost() error {
+	switch {
+	case o.err == nil:
+		return nil
+	case errors.Is(o.err, syscall.EPIPE):
+		return &codeError{code: exitPipe, cause: o.err}
+	}
+	return fmt.Errorf("write what there is to say: %w", o.err)
+}
+
 // Main runs a command line and returns the exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
+	out := &output{Writer: env.Stdout}
+	env.Stdout = out
 	root := newRoot(env)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), out.lost())
 	if err == nil {
 		return 0
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -68,6 +69,31 @@ func TestExitCodesWithoutDaemon(t *testing.T) {
 		code, stdout, stderr := runCLI(t, strings.Fields(line)...)
 		if code != want || stdout != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: exit code %d, want %d; printed %q, said %q", line, code, want, stdout, stderr)
+		}
+	}
+}
+
+// failing is an output that takes nothing.
+type failing struct{ error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.error }
+
+// TestOutputIsLost: a verb has not done what it was asked for when nobody can read
+// what it says. One whose reader has gone says nothing more, as SIGPIPE would have it.
+func TestOutputIsLost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  error
+		code int
+		says string
+	}{
+		{syscall.ENOSPC, 1, "sluice: write what there is to say: no space left on device\n"},
+		{syscall.EPIPE, 141, ""},
+	} {
+		env, _, stderr := testEnv(t)
+		env.Stdout = failing{test.err}
+		if code := Main(context.Background(), env, []string{"run", "--help"}); code != test.code || stderr.String() != test.says {
+			t.Errorf("%v: exit code %d, want %d; said %q, want %q", test.err, code, test.code, stderr, test.says)
 		}
 	}
 }

@@ -276,3 +276,19 @@ func TestEmptyCommand(t *testing.T) {
 		t.Errorf("ps -a: %q", got)
 	}
 }
+
+// TestFullOutput covers verbs that say one thing and cannot: what they did is
+// done, and their exit code tells a script that it does not have the answer.
+func TestFullOutput(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	for _, verb := range []string{"create --name=net00", "run -d --name=net01 -p 8080:80", "network create custom", "port net01", "version", "stop -t 0 net01"} {
+		r := l.Host.Run("sh", "-c", fmt.Sprintf("exec %s --root %s %s >/dev/full", lab.Binary(t), l.Root, verb))
+		if r.Code != 1 || strings.Count(r.Stderr, "\n") != 1 || !strings.Contains(r.Stderr, "no space left") {
+			t.Errorf("%s: %+v, want exit code 1 and a line that says why", verb, r)
+		}
+	}
+	if got := inspect(l, "net01").State.Status; got != "exited" {
+		t.Errorf("the container is %s", got)
+	}
+}
