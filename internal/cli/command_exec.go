@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/api"
@@ -22,6 +24,9 @@ func newExec(env *Env) *cobra.Command {
 			body.Cmd = args[1:]
 			if body.Cmd[0] == "--" {
 				body.Cmd = body.Cmd[1:]
+			}
+			if err := requireUTF8(slices.Concat(body.Cmd, body.Env, []string{body.WorkingDir})...); err != nil {
+				return err
 			}
 			started, err := env.client().Exec(c.Context(), args[0], body)
 			if err != nil {

@@ -1,11 +1,13 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -67,6 +69,9 @@ func (o *containerOptions) body(env *Env, cmd []string) (api.CreateContainer, er
 			return api.CreateContainer{}, err
 		}
 	}
+	if err := requireUTF8(slices.Concat(cmd, variables, []string{o.workdir, rootfs})...); err != nil {
+		return api.CreateContainer{}, err
+	}
 	return api.CreateContainer{
 		Name:        o.name,
 		Hostname:    o.hostname,
@@ -119,19 +124,29 @@ func environment(env *Env, files, flags []string) ([]string, error) {
 	return variables, nil
 }
 
-// readLines returns a file's lines without empty ones and comments.
+// readLines returns a file's lines without empty ones and comments. As Docker
+// has it, what is before them goes, and spaces behind them are of the value.
 func readLines(path string) ([]string, error) {
-	file, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
 	var lines []string
-	scanner := bufio.NewScanner(file)
-	for scanner.Scan() {
-		if line := strings.TrimSpace(scanner.Text()); line != "" && !strings.HasPrefix(line, "#") {
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		if line = strings.TrimLeftFunc(line, unicode.IsSpace); line != "" && !strings.HasPrefix(line, "#") {
 			lines = append(lines, line)
 		}
 	}
-	return lines, scanner.Err()
+	return lines, nil
+}
+
+// requireUTF8 refuses what the API, whose texts are JSON, would make another text of.
+func requireUTF8(texts ...string) error {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%q is no UTF-8, which commands, variables and paths must be", text)
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -55,11 +56,42 @@ func TestFlagsEndAtTheCommand(t *testing.T) {
 func TestEnvFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "env")
-	if err := os.WriteFile(path, []byte("# comment\n\nA=1\nB=x y\nHOME\n"), 0o600); err != nil {
+	long := "LONG=" + strings.Repeat("x", 100_000)
+	if err := os.WriteFile(path, []byte("# comment\n\nA=1\n  B=x y \t\r\n \t\n # comment\nHOME\n"+long+"\nEND= "), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got := bodyOf(t, "--env-file", path, "-e", "A=2").Env
-	if want := []string{"A=1", "B=x y", "HOME=/home/user", "A=2"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	if want := []string{"A=1", "B=x y \t", "HOME=/home/user", long, "END= ", "A=2"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %.200q, want %.200q", got, want)
+	}
+}
+
+// TestNotUTF8: the API carries text, and must not carry another one than was meant.
+func TestNotUTF8(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(path, []byte("A=\xff\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"run", "cat", "\xff"}, 125},
+		{[]string{"create", "-e", "A=\xff"}, 125},
+		{[]string{"run", "--env-file", path}, 125},
+		{[]string{"run", "--workdir", "/\xff"}, 125},
+		{[]string{"run", "--rootfs", "/\xff"}, 125},
+		{[]string{"exec", "net00", "cat", "\xff"}, 1},
+		{[]string{"exec", "-e", "A=\xff", "net00", "cat"}, 1},
+		{[]string{"exec", "-w", "/\xff", "net00", "cat"}, 1},
+	} {
+		code, _, stderr := runCLI(t, test.args...)
+		if code != test.code || !strings.Contains(stderr, `\xff" is no UTF-8`) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: exit code %d, want %d; said %q", test.args, code, test.code, stderr)
+		}
+	}
+	if got := bodyOf(t, "cat", "\ufffd").Cmd; got[1] != "\ufffd" {
+		t.Errorf("the character that stands for what is none: %q", got)
 	}
 }
