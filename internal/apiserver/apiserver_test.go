@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,9 +128,20 @@ func TestErrorsComeBack(t *testing.T) {
 func TestTooLargeRequest(t *testing.T) {
 	t.Parallel()
 	client := api.NewClient(serve(t, &recorder{}))
-	_, err := client.CreateContainer(context.Background(), api.CreateContainer{Name: strings.Repeat("x", 4*maxBody)})
-	if apierr.StatusOf(err) != 400 {
+	_, err := client.CreateContainer(context.Background(), api.CreateContainer{Name: strings.Repeat("x", maxBody+1<<20)})
+	if apierr.StatusOf(err) != 400 || !strings.Contains(err.Error(), "40 MB") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestLongestCommand passes as long a command as execve takes anywhere: 6 MB,
+// each byte of which JSON may write in six.
+func TestLongestCommand(t *testing.T) {
+	t.Parallel()
+	client := api.NewClient(serve(t, &recorder{}))
+	args := slices.Repeat([]string{strings.Repeat("<", 128<<10)}, 48)
+	if _, err := client.CreateContainer(context.Background(), api.CreateContainer{Cmd: args}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 	"github.com/sluice-net/sluice/internal/apierr"
 )
 
-// maxBody bounds a request's body.
-const maxBody = 1 << 20
+// maxBody bounds a request's body: what execve takes at most, 6 MB of arguments
+// and variables, fits even where JSON writes each byte in six.
+const maxBody = 40 << 20
 
 // NewServer returns the handler of every route.
 func NewServer(b Backend) http.Handler {
@@ -142,7 +143,13 @@ func withBody[T any](fn func(*http.Request, T) (any, error)) http.HandlerFunc {
 		var body T
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&body); err != nil {
+		err := decoder.Decode(&body)
+		var large *http.MaxBytesError
+		switch {
+		case errors.As(err, &large):
+			writeError(w, apierr.BadParameter("the request's body is larger than %d MB", large.Limit>>20))
+			return
+		case err != nil:
 			writeError(w, apierr.BadParameter("the request's body: %v", err))
 			return
 		}
