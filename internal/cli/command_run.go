@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-net/sluice/internal/api"
+	"github.com/sluice-net/sluice/internal/apierr"
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
@@ -77,7 +78,7 @@ func removeUnstarted(ctx context.Context, client *api.Client, id string, why err
 	if errors.Is(why, api.ErrDaemonGone) {
 		return why
 	}
-	if err := client.RemoveContainer(ctx, id, true); err != nil {
+	if err := client.RemoveContainer(ctx, id, true); err != nil && apierr.StatusOf(err) != 404 { // somebody else did
 		return fmt.Errorf("%w; and what is left of it could not be removed: %v", why, err)
 	}
 	return why
