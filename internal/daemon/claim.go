@@ -42,9 +42,22 @@ func instanceName(d dirs.Dirs) (string, error) {
 // is closed. An ordinary user who has the name cannot keep a daemon away: it
 // goes on without, and nil is returned.
 func claimNamespace(instance string) (net.Listener, error) {
-	listener, err := net.Listen("unix", claimName)
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, refuseClaimed()
+	var listener net.Listener
+	var err error
+	for deadline := time.Now().Add(leftTimeout); ; time.Sleep(leftPause) {
+		listener, err = net.Listen("unix", claimName)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+		other, owner, err := askClaimed()
+		switch {
+		case err == nil && owner != 0:
+			return nil, nil
+		case err == nil && other != "":
+			return nil, fmt.Errorf("%w, and that of %s has this one: stop it and reset it first, or start this one in a namespace of its own", ErrClaimed, other)
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("%w, and another has this one and does not say whose it is", ErrClaimed)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("claim the network namespace: %w", err)
@@ -63,23 +76,20 @@ func claimNamespace(instance string) (net.Listener, error) {
 	return listener, nil
 }
 
-// refuseClaimed asks whose the claim is.
-func refuseClaimed() error {
+// askClaimed asks whose the claim is: which user's and, when that is root, which
+// instance's. A daemon that is gone, or has yet to begin, does not answer.
+func askClaimed() (instance string, owner uint32, err error) {
 	conn, err := net.DialTimeout("unix", claimName, claimTimeout)
 	if err != nil {
-		return fmt.Errorf("%w, and another is starting in this one", ErrClaimed)
+		return "", 0, err
 	}
 	defer conn.Close()
-	owner, err := peerUser(conn.(*net.UnixConn))
-	if err != nil || owner != 0 {
-		return err
+	if owner, err = peerUser(conn.(*net.UnixConn)); err != nil || owner != 0 {
+		return "", owner, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(claimTimeout))
-	other, err := io.ReadAll(io.LimitReader(conn, unix.PathMax))
-	if err != nil {
-		return fmt.Errorf("%w, and another has this one", ErrClaimed)
-	}
-	return fmt.Errorf("%w, and that of %s has this one: stop it and reset it first, or start this one in a namespace of its own", ErrClaimed, other)
+	said, err := io.ReadAll(io.LimitReader(conn, unix.PathMax))
+	return string(said), owner, err
 }
 
 // peerUser returns who listens at the other end.

@@ -3,9 +3,10 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,23 +21,31 @@ func requireRoot() error {
 	return nil
 }
 
+// How long to wait for what a daemon that is gone still has, and how often to look:
+// a child that it was starting when it was killed has copies of its descriptors until
+// it executes.
+const (
+	leftTimeout = 5 * time.Second
+	leftPause   = 2 * time.Millisecond
+)
+
 // takeLock takes the instance for this process until the file is closed.
 func takeLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = flock(file)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		pid, _ := io.ReadAll(io.LimitReader(file, 16))
+		holder := lockHolder(file)
 		_ = file.Close()
-		return nil, fmt.Errorf("%w (PID %s, lock %s): stop it first, or choose another --root", ErrRunning, strings.TrimSpace(string(pid)), path)
+		return nil, fmt.Errorf("%w (PID %d, lock %s): stop it first, or choose another --root", ErrRunning, holder, path)
 	}
 	if err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	// The PID is for the eyes of whoever finds the lock taken.
+	// The PID is for whoever finds the lock taken.
 	if err = file.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
@@ -45,6 +54,31 @@ func takeLock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return file, nil
+}
+
+// flock locks a file, and waits only for a holder that runs no more.
+func flock(file *os.File) (err error) {
+	for deadline := time.Now().Add(leftTimeout); time.Now().Before(deadline); time.Sleep(leftPause) {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || runs(lockHolder(file)) {
+			return err
+		}
+	}
+	return err
+}
+
+// lockHolder is the PID in a lock's file, 0 while there is none.
+func lockHolder(file *os.File) int {
+	said := make([]byte, 16)
+	n, _ := file.ReadAt(said, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(said[:n])))
+	return pid
+}
+
+// runs says whether another process has a PID. That of a daemon before may be ours
+// now, as it is in containers.
+func runs(pid int) bool {
+	return pid > 0 && pid != os.Getpid() && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // soNetnsCookie is SO_NETNS_COOKIE (include/uapi/asm-generic/socket.h).
