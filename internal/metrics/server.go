@@ -37,21 +37,9 @@ func ParseAddress(text string) (string, error) {
 	return text, nil
 }
 
-// How long an address that is in use is waited for, and how often it is tried.
-const (
-	leftTimeout = time.Second
-	leftPause   = 2 * time.Millisecond
-)
-
-// Listen opens the address of ParseAddress. One in use is waited for: a daemon that
-// was killed leaves its sockets to a child that it was starting, until that executes.
-func Listen(address string) (listener net.Listener, err error) {
-	for deadline := time.Now().Add(leftTimeout); ; time.Sleep(leftPause) {
-		listener, err = net.Listen("tcp", address)
-		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
-			break
-		}
-	}
+// Listen opens the address of ParseAddress.
+func Listen(address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, fmt.Errorf("metrics: another program listens on %s: choose another address with --metrics ADDRESS:PORT, or --metrics %s", address, Off)
