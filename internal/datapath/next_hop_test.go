@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/loader"
 )
 
 // towardsUplink are the packets that leave the host, with what they become but for
@@ -52,13 +53,20 @@ func (f *fixture) leaves(o *outward, halves conntrack, raw []byte, gso int) resu
 // mostTries is how often a packet is sent until one comes in the tick of another.
 const mostTries = 1000
 
+// haveFastPaths says whether this kernel has what the fast paths need.
+func haveFastPaths(t testing.TB) bool {
+	kernel, err := loader.KernelFeatures()
+	must(t, err)
+	return kernel.KernelContext
+}
+
 // leavesStraight sends a packet until it leaves with a next hop's MAC address, which
-// is when one has left before in the same tick.
+// is when one has left before in the same tick. Without fast paths none does.
 func (f *fixture) leavesStraight(o *outward, halves conntrack, raw []byte, gso int, to net.HardwareAddr) result {
 	f.t.Helper()
 	for range mostTries {
 		got := f.leaves(o, halves, raw, gso)
-		if got.code == redirect && bytes.HasPrefix(got.raw, to) {
+		if got.code == redirect && bytes.HasPrefix(got.raw, to) == haveFastPaths(f.t) {
 			return got
 		}
 	}
@@ -84,7 +92,10 @@ func TestNextHop(t *testing.T) {
 				"without a payload": func(s frame) frame { return withPayload(s, nil) },
 			} {
 				got := f.leavesStraight(o, halves, change(o.sent).bytes(), 0, routerMAC)
-				straight := change(want).with(func(s *frame) { s.srcMAC, s.dstMAC = hostMAC, routerMAC })
+				straight := change(want)
+				if haveFastPaths(t) {
+					straight.srcMAC, straight.dstMAC = hostMAC, routerMAC
+				}
 				f.expect(o.name+", "+name, got.code, got.raw, redirect, straight)
 				if got.left.Mark != 0 || got.left.Tstamp != 0 {
 					t.Errorf("%s, %s: leaves with mark %#x, time stamp %d", o.name, name, got.left.Mark, got.left.Tstamp)
@@ -140,6 +151,9 @@ func TestNextHopIsForgotten(t *testing.T) {
 // there whose hash is the same.
 func TestNextHopIsOfOneDestination(t *testing.T) {
 	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
+		if !haveFastPaths(t) {
+			return // nothing is kept, see TestNextHop
+		}
 		f.nextHops(routerMAC)
 		other := mustMAC("02:00:00:00:00:fd")
 		must(t, netlink.NeighSet(f.neighbour(f.client.addr, other)))
