@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +21,11 @@ func mountFiles(config shim.Config) error {
 			return fmt.Errorf("bind the root directory %s: %w", config.Rootfs, err)
 		}
 	}
-	t := tree{root: config.Rootfs, own: config.Rootfs != ""}
+	t, err := openTree(config.Rootfs)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(t.dir)
 	if err := t.mountKernel(config); err != nil {
 		return err
 	}
@@ -51,29 +53,23 @@ func mountFiles(config shim.Config) error {
 		}
 	}
 	if t.own {
-		return changeRoot(config.Rootfs)
+		return t.changeRoot()
 	}
 	return nil
-}
-
-// tree is where the container's files are before its root is changed.
-type tree struct {
-	root string // "" for the host's own
-	own  bool   // a root directory, in which mount points may be made
 }
 
 // mount mounts at a path of the tree. On the host's files nothing is ever
 // made: what is not there is left out.
 func (t tree) mount(kind, path string, flags uintptr, data string) error {
-	target := t.root + path
-	if t.own {
-		if err := os.MkdirAll(target, 0o755); err != nil {
-			return fmt.Errorf("make the mount point %s: %w", path, err)
-		}
-	} else if _, err := os.Stat(target); errors.Is(err, os.ErrNotExist) {
+	target, err := t.makeDir(path)
+	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if err := unix.Mount(kind, target, kind, flags, data); err != nil {
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	if err := unix.Mount(kind, link(target), kind, flags, data); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", kind, path, err)
 	}
 	return nil
@@ -116,20 +112,25 @@ func (t tree) mountDev() error {
 	if err := t.mount("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
 		return err
 	}
+	dev, err := t.open("/dev")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dev)
 	old := unix.Umask(0)
 	defer unix.Umask(old)
 	for name, number := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
-		if err := unix.Mknod(t.root+"/dev/"+name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, number))); err != nil {
+		if err := unix.Mknodat(dev, name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, number))); err != nil {
 			return fmt.Errorf("make /dev/%s: %w", name, err)
 		}
 	}
-	if err := unix.Mknod(t.root+"/dev/tty", unix.S_IFCHR|0o666, int(unix.Mkdev(5, 0))); err != nil {
+	if err := unix.Mknodat(dev, "tty", unix.S_IFCHR|0o666, int(unix.Mkdev(5, 0))); err != nil {
 		return fmt.Errorf("make /dev/tty: %w", err)
 	}
 	for name, target := range map[string]string{
 		"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 	} {
-		if err := os.Symlink(target, t.root+"/dev/"+name); err != nil {
+		if err := unix.Symlinkat(target, dev, name); err != nil {
 			return fmt.Errorf("link /dev/%s: %w", name, err)
 		}
 	}
@@ -138,67 +139,35 @@ func (t tree) mountDev() error {
 
 // bindFile puts a file of the container's own over one of the tree.
 func (t tree) bindFile(source, path string) error {
-	target := t.root + path
-	if t.own {
-		if err := makeFile(target); err != nil {
-			return err
-		}
-	} else if _, err := os.Stat(target); errors.Is(err, os.ErrNotExist) {
+	target, err := t.makeFile(path)
+	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	if err := unix.Mount(source, link(target), "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("bind %s: %w", path, err)
 	}
 	return nil
 }
 
-// makeFile makes an empty file to bind over. A symbolic link in a root
-// directory would lead into the host's files, so it is replaced.
-func makeFile(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	info, err := os.Lstat(path)
-	if err == nil && info.Mode()&os.ModeSymlink != 0 {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
 // protect makes paths read-only; those that are not there are left out.
 func (t tree) protect(paths ...string) error {
 	for _, path := range paths {
-		target := t.root + path
-		err := unix.Mount(target, target, "", unix.MS_BIND|unix.MS_REC, "")
+		err := t.atTop(path, func(target string) error { return unix.Mount(target, target, "", unix.MS_BIND|unix.MS_REC, "") })
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
 		if err == nil {
-			err = unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|noSpecial, "")
+			err = t.atTop(path, func(target string) error {
+				return unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|noSpecial, "")
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("make %s read-only: %w", path, err)
 		}
 	}
 	return nil
-}
-
-// changeRoot makes the directory the root and forgets the old one.
-func changeRoot(root string) error {
-	if err := os.Chdir(root); err != nil {
-		return err
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("change the root to %s: %w", root, err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the old root: %w", err)
-	}
-	return os.Chdir("/")
 }

@@ -304,31 +304,6 @@ func TestBackgroundHolderDoesNotHoldUpTheEnd(t *testing.T) {
 	}
 }
 
-func TestRootDirectory(t *testing.T) {
-	t.Parallel()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal("busybox-static is needed: make test installs it")
-	}
-	root := t.TempDir()
-	program, err := os.ReadFile(busybox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "bin", "busybox"), program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	out, errOut, code := run(t, shim.Config{
-		Args: []string{"/bin/busybox", "sh", "-c", "busybox ls /; echo x >/dev/null && busybox mount | busybox wc -l"}, Rootfs: root,
-	})
-	if code != 0 || !strings.HasPrefix(out, "bin\ndev\nproc\nsys\n") {
-		t.Errorf("in the root directory: %q %q, exit code %d", out, errOut, code)
-	}
-}
-
 func TestKilledShimLeavesNoOrphan(t *testing.T) {
 	t.Parallel()
 	conn, dir := launch(t, shim.Config{Args: []string{"sleep", "1000"}})
