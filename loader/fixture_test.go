@@ -1,13 +1,13 @@
 package loader_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -39,6 +39,8 @@ func newHost(t *testing.T) *host {
 	t.Helper()
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
+	// The kernel would send on its own, and be counted.
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0))
 	h := &host{t: t, root: filepath.Join(t.TempDir(), "bpf")}
 	must(t, loader.MountBPF(h.root))
 	t.Cleanup(func() { must(t, loader.Unmount(h.root)) })
@@ -114,6 +116,9 @@ func (h *host) wantTCX(ifindex int, point ebpf.AttachType, want ...ebpf.ProgramI
 	}
 }
 
+// unanswered is an experimental ethertype, which nothing answers.
+const unanswered = 0x88b5
+
 // send puts a frame on the wire behind the device and returns how many packets
 // the hook has passed for it.
 func (h *host) send(l *loader.Loader, hook datapath.Hook, device string) uint64 {
@@ -121,18 +126,27 @@ func (h *host) send(l *loader.Loader, hook datapath.Hook, device string) uint64 
 	m, err := maps.New(l.Maps())
 	must(h.t, err)
 	before := h.passed(m, hook)
-	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	must(h.t, err)
-	defer unix.Close(socket)
+	arrived := h.socket(device)
 	frame := make([]byte, 60)
 	copy(frame, h.device(device).Attrs().HardwareAddr)
-	frame[12], frame[13] = 0x88, 0xb5 // an experimental ethertype, which nothing answers
-	must(h.t, unix.Sendto(socket, frame, 0, &unix.SockaddrLinklayer{Ifindex: h.device(device + "p").Attrs().Index}))
-	deadline := time.Now().Add(50 * time.Millisecond)
-	for h.passed(m, hook) == before && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
+	binary.BigEndian.PutUint16(frame[12:], unanswered)
+	_, err = unix.Write(h.socket(device+"p"), frame)
+	must(h.t, err)
+	_, err = unix.Read(arrived, frame) // the hook comes before it
+	must(h.t, err)
 	return h.passed(m, hook) - before
+}
+
+// socket sends frames on a device and receives the unanswered ones.
+func (h *host) socket(device string) int {
+	h.t.Helper()
+	protocol := unanswered<<8&0xff00 | unanswered>>8
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+	must(h.t, err)
+	h.t.Cleanup(func() { unix.Close(socket) })
+	must(h.t, unix.Bind(socket, &unix.SockaddrLinklayer{Protocol: uint16(protocol), Ifindex: h.device(device).Attrs().Index}))
+	must(h.t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}))
+	return socket
 }
 
 func (h *host) passed(m *maps.Maps, hook datapath.Hook) uint64 {
