@@ -5,8 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sluice-net/sluice/internal/hostnet"
 	"golang.org/x/sys/unix"
@@ -86,11 +86,20 @@ func dialMapped(t *testing.T, port uint16) net.Conn {
 	return conn
 }
 
+// expectEnded asserts whether a connection was ended, which its socket knows at once.
 func expectEnded(t *testing.T, conn net.Conn, ended bool) {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-	_, err := conn.Read(make([]byte, 1))
-	if got := errors.Is(err, unix.ECONNABORTED); got != ended {
-		t.Errorf("%s to %s: ended %v, want %v: %v", conn.LocalAddr().Network(), conn.RemoteAddr(), got, ended, err)
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var received error
+	if err := raw.Control(func(fd uintptr) {
+		_, _, received = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_DONTWAIT)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := errors.Is(received, unix.ECONNABORTED); got != ended {
+		t.Errorf("%s to %s: ended %v, want %v: %v", conn.LocalAddr().Network(), conn.RemoteAddr(), got, ended, received)
 	}
 }
