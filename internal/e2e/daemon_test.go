@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-net/sluice/internal/dirs"
 	"github.com/sluice-net/sluice/internal/lab"
+	"github.com/sluice-net/sluice/internal/shim"
 )
 
 // expectLine asserts that a command failed with one line that says something.
@@ -156,7 +157,8 @@ func TestDaemonDies(t *testing.T) {
 			l.OK("network", "create", "--subnet=172.20.0.0/16", "custombridge")
 			runServer(l, "net00", "tcp-echo", ":80", "-p", "8080:80")
 			l.OK("run", "-d", "--name=net01", "--network=custombridge")
-			l.OK("run", "-d", "--name=ends", "sh", "-c", "sleep 0.3; exit 5")
+			mayEnd := filepath.Join(t.TempDir(), "may end")
+			ends := l.OK("run", "-d", "--name=ends", "sh", "-c", "until [ -e '"+mayEnd+"' ]; do sleep 0.02; done; exit 5")
 			greeting(l.Client, lab.HostAddr+":8080")
 			before := inspect(l, "net00")
 			conversation := newTalk(t, l.Client, lab.HostAddr+":8080")
@@ -167,7 +169,13 @@ func TestDaemonDies(t *testing.T) {
 				greeting(l.Client, lab.HostAddr+":8080")
 				greeting(l.Host, "127.0.0.1:8080")
 			}
-			time.Sleep(500 * time.Millisecond) // one container ends meanwhile
+			if err := os.WriteFile(mayEnd, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l.Host.Eventually("one container ends", func() error {
+				_, err := shim.ReadExit(dirs.New(l.Root).Shim(ends))
+				return err
+			})
 			l.StartDaemon()
 			conversation.say("when it is back")
 
