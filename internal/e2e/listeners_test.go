@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -109,7 +110,8 @@ func sockaddr(to netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 }
 
-// openSocket opens the socket kind NUMBER on PORT, for the family NUMBER.
+// openSocket opens the socket kind NUMBER on PORT, for the family NUMBER, and ends
+// with standard input.
 func openSocket(args []string) error {
 	kind, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -119,8 +121,13 @@ func openSocket(args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = socketKinds[kind].open(families[of], args[2])
-	return err
+	socket, err := socketKinds[kind].open(families[of], args[2])
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, socket.Close())
 }
 
 // TestListenersAndPublishedPorts covers a port that a process of the host and a
@@ -150,18 +157,18 @@ func TestListenersAndPublishedPorts(t *testing.T) {
 // host, in both orders.
 func expectOneHolder(t *testing.T, l *lab.Lab, of, kind int, addr, number string, conflict bool) {
 	t.Helper()
-	f, k := families[of], socketKinds[kind]
+	k := socketKinds[kind]
 	spec := number + ":80/" + k.protocol
 	if addr != "" {
 		spec = port(addr, spec)
 	}
-	var socket io.Closer
-	l.Host.Must(func() (err error) {
-		socket, err = k.open(f, number)
-		return err
-	})
+	// A process of its own has it: what this one closes, its children that do not
+	// execute yet have still.
+	args := []string{fmt.Sprint(kind), fmt.Sprint(of), number}
+	socket := startWorker(t, l.Host, k.name, "open-socket", args...)
+	socket.awaitReady()
 	r := l.Sluice("publish", "net00", spec)
-	socket.Close()
+	socket.kill()
 	switch {
 	case conflict:
 		expectLine(t, "publish "+spec+" beside the socket", r, 125, number)
@@ -171,7 +178,7 @@ func expectOneHolder(t *testing.T, l *lab.Lab, of, kind int, addr, number string
 	case r.Code != 0:
 		t.Errorf("publish %s beside the socket: %s", spec, r.Stderr)
 	}
-	r = l.Host.Run(selfPath, "open-socket", fmt.Sprint(kind), fmt.Sprint(of), number)
+	r = l.Host.Run(selfPath, append([]string{"open-socket"}, args...)...)
 	if inUse := strings.Contains(r.Stderr, "address already in use"); inUse != conflict || !conflict && r.Code != 0 {
 		t.Errorf("the socket beside %s: exit code %d, %s", spec, r.Code, r.Stderr)
 	}

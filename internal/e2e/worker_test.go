@@ -58,6 +58,12 @@ func (w *worker) line(patience time.Duration) string {
 	return line
 }
 
+// kill ends it at once.
+func (w *worker) kill() {
+	_ = w.cmd.Process.Kill()
+	_ = w.cmd.Wait()
+}
+
 // stop ends it and reads its result.
 func (w *worker) stop(result any) {
 	w.t.Helper()
