@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,14 +97,7 @@ func (l *Lab) makeCgroup() {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() {
-		var err error
-		for range 200 { // until the kernel has buried the last process
-			if err = unix.Rmdir(l.Cgroup); err == nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		l.Errorf("remove the cgroup: %v", err)
+		l.Host.Eventually("the kernel has buried the last process of the cgroup", func() error { return unix.Rmdir(l.Cgroup) })
 	})
 }
 
