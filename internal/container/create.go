@@ -23,6 +23,9 @@ var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 // Create validates a container and records it. Nothing runs yet.
 func (m *Manager) Create(config api.CreateContainer) (Record, error) {
+	if config.HostConfig.Rootfs == "/" {
+		config.HostConfig.Rootfs = "" // the host's files
+	}
 	r := Record{ID: newID(), Name: strings.TrimPrefix(config.Name, "/"), Created: time.Now(), Config: config, State: Created}
 	r.Sandbox = r.ID
 	if r.Name != "" && !validName.MatchString(r.Name) {

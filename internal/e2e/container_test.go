@@ -102,6 +102,12 @@ func TestRootfs(t *testing.T) {
 	if strings.Contains(got, "home") {
 		t.Errorf("the host's files are there:\n%s", got)
 	}
+	for _, root := range []string{"/", "//."} {
+		got := l.OK("run", "--rm", "--rootfs="+root, "--", "sh", "-c", "ls -d /home && hostname && tail -1 /etc/hosts")
+		if !strings.HasPrefix(got, "/home\n") || strings.Count(got, strings.Split(got, "\n")[1]) != 2 {
+			t.Errorf("--rootfs=%s is not the host's files with the container's own:\n%s", root, got)
+		}
+	}
 }
 
 // TestStartBringsBack covers a container that ends and is started again: its
