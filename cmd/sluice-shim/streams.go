@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/shim"
 )
@@ -69,19 +73,40 @@ func (k *keeper) copyOutput(s *streams) *sync.WaitGroup {
 }
 
 func (k *keeper) copyStream(from *os.File, name string, kind shim.FrameType) {
-	buffer := make([]byte, shim.MaxPayload)
 	log := k.log.stream(name)
 	defer log.flush()
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			log.write(buffer[:n])
-			k.output(kind, buffer[:n])
-		}
-		if err != nil {
-			return
+	buffer := make([]byte, shim.MaxPayload)
+	pass := func(from io.Reader) error {
+		for {
+			n, err := from.Read(buffer)
+			if n > 0 {
+				log.write(buffer[:n])
+				k.output(kind, buffer[:n])
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
+	if err := pass(from); errors.Is(err, os.ErrDeadlineExceeded) {
+		// If a slow client has used up the time, the command's last words are
+		// still to be read.
+		_ = from.SetReadDeadline(time.Time{})
+		_ = pass(io.LimitReader(from, unread(from)))
+	}
+}
+
+// unread is how many bytes are in a pipe.
+func unread(pipe *os.File) int64 {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var n int
+	if failed := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); failed != nil || err != nil {
+		return 0
+	}
+	return int64(n)
 }
 
 // output sends a piece to those who attached, outside the lock: a client that
