@@ -14,7 +14,7 @@ import (
 func TestEndOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	s := newStarting(t, "cat")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.Create(api.CreateContainer{Name: "waits"}); err != nil {
 		t.Fatal(err)

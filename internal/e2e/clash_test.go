@@ -36,13 +36,13 @@ func dialFrom(t *testing.T, in within, network string, from int, to string) net.
 	}
 	var conn net.Conn
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = in(func() (err error) {
 			conn, err = dialer.DialContext(context.Background(), network, to)
 			return err
 		}); err == nil {
 			t.Cleanup(func() { conn.Close() })
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			return conn
 		}
 	}

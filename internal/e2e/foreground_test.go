@@ -241,7 +241,7 @@ func TestClosedOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 		stdout.Close()
-		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		kill.Stop()
 		if code := cmd.ProcessState.ExitCode(); code != 141 || stderr.Len() != 0 {

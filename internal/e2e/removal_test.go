@@ -199,7 +199,7 @@ func udpLast(args []string) error {
 	}
 	defer conn.Close()
 	first := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err := send(); err != nil {
 			if errors.Is(err, unix.ECONNREFUSED) {
 				continue // while nobody is there

@@ -105,7 +105,7 @@ func (h *damagedHost) recovered(done ...damage) {
 		kills = kills || d.kills
 	}
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = violations(h.Lab); err == nil {
 			break
 		}

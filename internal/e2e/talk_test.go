@@ -33,7 +33,7 @@ func newTalk(t testing.TB, n *lab.Namespace, addr string) *talk {
 }
 
 // setDeadline fails for closed connections, as reading and writing will.
-func (k *talk) setDeadline() { _ = k.conn.SetDeadline(time.Now().Add(10 * time.Second)) }
+func (k *talk) setDeadline() { _ = k.conn.SetDeadline(time.Now().Add(30 * time.Second)) }
 
 func (k *talk) expectLine() string {
 	k.t.Helper()

@@ -97,7 +97,7 @@ func (p *tap) until(mark string) [][]byte {
 	p.t.Helper()
 	var seen [][]byte
 	for {
-		frame := p.receive(10 * time.Second)
+		frame := p.receive(30 * time.Second)
 		if frame == nil {
 			p.t.Errorf("no frame with %q came", mark)
 			return seen

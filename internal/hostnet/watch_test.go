@@ -16,6 +16,9 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
+// patience bounds what a test waits for: a busy machine takes its time.
+const patience = 30 * time.Second
+
 // events are what a watcher reported. Its callback for states says that it was
 // called, and waits while hold is locked.
 type events struct {
@@ -59,7 +62,7 @@ func run(t *testing.T, w *hostnet.Watcher) events {
 // wait returns once the watcher has reported the state.
 func (e events) wait(t *testing.T, uplinks, addrs string) {
 	t.Helper()
-	timeout := time.After(3 * time.Second)
+	timeout := time.After(patience)
 	var last string
 	want := uplinks + " " + addrs
 	for {
@@ -81,7 +84,7 @@ func (e events) wait(t *testing.T, uplinks, addrs string) {
 // wait6 is wait for one uplink, its IPv6 source and the addresses.
 func (e events) wait6(t *testing.T, source, addrs string) {
 	t.Helper()
-	timeout := time.After(5 * time.Second)
+	timeout := time.After(patience)
 	var last string
 	for want := source + " " + addrs; last != want; {
 		select {
@@ -100,7 +103,7 @@ func (e events) waitForwarding(t *testing.T) {
 	t.Helper()
 	select {
 	case <-e.forwarding:
-	case <-time.After(3 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing was reported")
 	}
 }
@@ -243,7 +246,7 @@ func wantRoutes(t *testing.T, host *hostnet.Host, family int, want ...string) {
 	t.Helper()
 	slices.Sort(want)
 	var got []string
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		routes, err := host.Routes(family)
 		must(t, err)
 		got = nil
@@ -296,7 +299,7 @@ func TestWatchOwn(t *testing.T) {
 			if len(names) != 1 || names[0] != "ours" {
 				t.Errorf("%s: told of %q", change.name, names)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: nobody was told", change.name)
 		}
 		time.Sleep(50 * time.Millisecond) // for the rest of the burst

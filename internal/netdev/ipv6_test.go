@@ -188,7 +188,7 @@ func write(t *testing.T, path, value string) {
 // waitUntilUp waits until the kernel has noticed that a device has a carrier.
 func waitUntilUp(t *testing.T, device string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		link, err := netlink.LinkByName(device)
 		if err != nil || time.Now().After(deadline) {
 			t.Fatalf("%s is not up: %v", device, err)
@@ -220,7 +220,7 @@ func TestAnnounce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var learned string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		found, err := netlink.NeighList(eth0.Attrs().Index, netlink.FAMILY_V6)
 		if err != nil {
 			t.Fatal(err)

@@ -40,7 +40,7 @@ func learnRoute(t *testing.T, router string) {
 	if err := errors.Join(setUp("up0"), netdev.InNamespace(router, func() error { return setUp("up1") })); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !hasDefaultRoute6(t); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !hasDefaultRoute6(t); time.Sleep(10 * time.Millisecond) {
 		err := netdev.InNamespace(router, func() error { return advertiseRouter("up1") })
 		if time.Now().After(deadline) {
 			t.Fatalf("the namespace learns no route: %v", err)

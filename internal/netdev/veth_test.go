@@ -33,6 +33,9 @@ func testVeth(sandbox string, n int) netdev.Veth {
 	}
 }
 
+// patience bounds what a test waits for: a busy machine takes its time.
+const patience = 30 * time.Second
+
 // open connects to a new namespace that the test is in from now on.
 func open(t *testing.T) *netdev.Host {
 	t.Helper()
@@ -81,7 +84,7 @@ func exchange(t *testing.T, listener net.Listener) {
 			conn.Close()
 		}
 	}()
-	conn, err := net.DialTimeout("tcp", listener.Addr().String(), 3*time.Second)
+	conn, err := net.DialTimeout("tcp", listener.Addr().String(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}

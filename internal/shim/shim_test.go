@@ -18,6 +18,9 @@ import (
 	"github.com/sluice-net/sluice/internal/shim"
 )
 
+// patience bounds what a test waits for: a busy machine takes its time.
+const patience = 30 * time.Second
+
 var binary string
 
 func TestMain(m *testing.M) {
@@ -129,7 +132,7 @@ func TestStartErrors(t *testing.T) {
 
 func expectExit(t *testing.T, dir string, code int) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		exit, err := shim.ReadExit(dir)
 		if err == nil {
 			if exit.Code != code {
@@ -299,7 +302,7 @@ func TestBackgroundHolderDoesNotHoldUpTheEnd(t *testing.T) {
 	}
 	begin := time.Now()
 	out, _, code := run(t, shim.Config{Args: sh("echo done; sleep 1000 &"), Target: pid})
-	if out != "done\n" || code != 0 || time.Since(begin) > 5*time.Second {
+	if out != "done\n" || code != 0 || time.Since(begin) > patience {
 		t.Errorf("%q, exit code %d after %v", out, code, time.Since(begin))
 	}
 }
@@ -325,7 +328,7 @@ func TestKilledShimLeavesNoOrphan(t *testing.T) {
 	if _, err := conn.Wait(); !errors.Is(err, shim.ErrGone) {
 		t.Errorf("the client was told %v", err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); syscall.Kill(pid, 0) == nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the command outlived its shim")
 		}
@@ -363,16 +366,12 @@ func TestLog(t *testing.T) {
 func TestKillBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	conn, dir := launch(t, shim.Config{Args: sh("exit 0")})
-	began := time.Now()
 	if err := conn.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	var start *shim.StartError
-	if _, err := conn.Wait(); !errors.As(err, &start) || start.Code != 137 {
+	if _, err := conn.Wait(); !errors.As(err, &start) || start.Code != 137 { // 125 if it had waited
 		t.Errorf("the end is %v", err)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %s", took)
 	}
 	if err := shim.Remove(dir); err != nil {
 		t.Error(err)
