@@ -8,6 +8,13 @@
 
 #define SNAT_PROBES 128
 
+/*
+ * How far it is from one candidate to the next. A prime above any number of ports
+ * there may be leads to each of them once before it comes round; this one spreads a
+ * packet's probes, so that a published range is not all that they meet.
+ */
+#define SNAT_STRIDE 1087109
+
 snat_search_t {
 	struct __sk_buff *skb;
 	packet_t *p;
@@ -46,7 +53,7 @@ static long snat_probe(__u32 i, snat_search_t *search)
 	__u8 protocol = search->p->key.protocol;
 	flow_t *flow = search->flow;
 
-	flow->sport = bpf_htons(snat_port((search->start + i) % search->ports));
+	flow->sport = bpf_htons(snat_port((__u64)(search->start + i) * SNAT_STRIDE % search->ports));
 	if (search->host_source &&
 	    (port_head(protocol, flow->sport) || host_socket_has(search->skb, protocol, flow, false)))
 		return 0;

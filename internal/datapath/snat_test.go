@@ -100,6 +100,25 @@ func TestSourcePortsAvoidPublishedPorts(t *testing.T) {
 	})
 }
 
+// TestWideRangesArePublished covers ranges of which a packet could not try every
+// port, wherever they lie: a flow finds one beside them with its first packet.
+func TestWideRangesArePublished(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for n, span := range [][2]uint16{{61000, 65535}, {1024, 32767}, {1024, 20000}, {49152, 65535}} {
+			must(t, f.maps.SetRule(9, maps.Rule{
+				Kind: maps.RulePublish, Protocol: 6, HostAddr: f.unspecified, First: span[0], Last: span[1], Target: 1, Endpoint: f.a.index,
+			}))
+			for i := range uint16(100) {
+				port := f.masqueradePort(f.a.tcp(uint16(40000+n), f.remote.at(443+i), syn))
+				if port >= span[0] && port <= span[1] {
+					t.Errorf("source port %d is published", port)
+				}
+			}
+			must(t, f.maps.ClearRule(9))
+		}
+	})
+}
+
 // TestSourcePortsAvoidSockets covers sockets of the host that were bound
 // explicitly: their traffic and a container's must not meet.
 func TestSourcePortsAvoidSockets(t *testing.T) {
@@ -125,10 +144,11 @@ func TestSourcePortsAvoidSockets(t *testing.T) {
 func TestRetransmissionsCoverTheRange(t *testing.T) {
 	const probes, ports = 128, 300
 	withFixtures(t, loader.Config{LocalPorts: [2]uint16{1024, 65535 - ports}}, func(t *testing.T, f *fixture) {
-		f.masqueradePorts(ports, f.remote.at(443))
-		// The cursor is back at the first port. One of the last becomes free.
+		f.masqueradePorts(ports-1, f.remote.at(443))
+		last := f.masqueradePort(f.a.tcp(49999, f.remote.at(443), syn))
+		// The cursor is back at the first port. The one that was taken last becomes free.
 		for key := range f.halves() {
-			if key.Zone == datapath.ZoneOutside && key.Dport == 65535 {
+			if key.Zone == datapath.ZoneOutside && key.Dport == last {
 				f.evict(key)
 			}
 		}
@@ -136,8 +156,8 @@ func TestRetransmissionsCoverTheRange(t *testing.T) {
 		for range ports / probes {
 			f.dropsFrom(f.a, sent, reasons.MasqueradeExhausted)
 		}
-		if port := f.masqueradePort(sent); port != 65535 {
-			t.Errorf("source port %d, want the free one", port)
+		if port := f.masqueradePort(sent); port != last {
+			t.Errorf("source port %d, want the free one, %d", port, last)
 		}
 		retries, err := f.maps.MasqueradeRetries()
 		must(t, err)
