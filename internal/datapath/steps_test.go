@@ -163,6 +163,7 @@ func (s uplinks) do(w *world) error {
 		up[uint32(w.uplink)] = maps.Sources{IPv4: hostAddr, IPv6: six(hostAddr)}
 		w.m.Uplinks[uint32(w.uplink)] = []netip.Addr{hostAddr, six(hostAddr)}
 	}
+	w.forgetNextHops()
 	return w.maps.SetUplinks(up)
 }
 

@@ -1,10 +1,12 @@
 package datapath_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +73,10 @@ func newWorld(t testing.TB, config loader.Config) *world {
 	}
 	w.routes(func(p netip.Prefix) netip.Prefix { return p }, func(a netip.Addr) netip.Addr { return a })
 	w.routes(sixPrefix, six)
+	for _, addr := range []netip.Addr{netip.MustParseAddr("192.0.2.254"), clientAddr, narrow.Addr().Next()} {
+		must(t, netlink.NeighSet(w.neighbour(addr, routerMAC)))
+		must(t, netlink.NeighSet(w.neighbour(six(addr), routerMAC)))
+	}
 	t.Cleanup(w.closeSockets)
 	return w
 }
@@ -89,6 +95,16 @@ func (w *world) setThird(has bool) {
 		}
 	}
 	w.hasThird = has
+	w.forgetNextHops()
+}
+
+// forgetNextHops lets nothing be known of them that a change has made untrue, as
+// the next tick would.
+func (w *world) forgetNextHops() {
+	w.t.Helper()
+	for _, name := range []string{"next_hops4", "next_hops6"} {
+		must(w.t, empty(w.loader.Maps()[name]))
+	}
 }
 
 // routes makes those of the world, in a family.
@@ -172,6 +188,9 @@ func (w *world) send(s sends, raw []byte) error {
 		return fmt.Errorf("%s hook: %w", hook, err)
 	}
 	want := w.m.Receive(frame)
+	if got.code == redirect && hook == datapath.HookContainer && bytes.HasPrefix(got.raw, slices.Concat(routerMAC, hostMAC)) {
+		copy(got.raw[:2*len(hostMAC)], raw) // straight to a next hop, which redirect_neigh would write for others
+	}
 	w.remember(hook, got)
 	if err := errors.Join(compareFrames(frame, got, want), w.compareTables()); err != nil {
 		return fmt.Errorf("%s hook, %s: %w", hook, want.Verdict, err)
