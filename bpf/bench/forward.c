@@ -90,11 +90,11 @@ int bare_redirect(struct __sk_buff *skb)
 	return bpf_redirect_peer(redirect_to, 0);
 }
 
-/* The route and the neighbour are the kernel's business. */
+/* The frame keeps its MAC addresses: where it ends nobody looks at them. */
 SEC("tc")
-int bare_redirect_neigh(struct __sk_buff *skb)
+int bare_redirect_out(struct __sk_buff *skb)
 {
-	return bpf_redirect_neigh(redirect_to, 0, 0, 0);
+	return bpf_redirect(redirect_to, 0);
 }
 
 char _license[] SEC("license") = "GPL";

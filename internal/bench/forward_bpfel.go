@@ -16,12 +16,12 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	forwardMapReceived           = "received"
-	forwardProgBareRedirect      = "bare_redirect"
-	forwardProgBareRedirectNeigh = "bare_redirect_neigh"
-	forwardProgCountAndDrop      = "count_and_drop"
-	forwardProgReflect           = "reflect"
-	forwardVarRedirectTo         = "redirect_to"
+	forwardMapReceived         = "received"
+	forwardProgBareRedirect    = "bare_redirect"
+	forwardProgBareRedirectOut = "bare_redirect_out"
+	forwardProgCountAndDrop    = "count_and_drop"
+	forwardProgReflect         = "reflect"
+	forwardVarRedirectTo       = "redirect_to"
 )
 
 // loadForward returns the embedded CollectionSpec for forward.
@@ -66,10 +66,10 @@ type forwardSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type forwardProgramSpecs struct {
-	BareRedirect      *ebpf.ProgramSpec `ebpf:"bare_redirect"`
-	BareRedirectNeigh *ebpf.ProgramSpec `ebpf:"bare_redirect_neigh"`
-	CountAndDrop      *ebpf.ProgramSpec `ebpf:"count_and_drop"`
-	Reflect           *ebpf.ProgramSpec `ebpf:"reflect"`
+	BareRedirect    *ebpf.ProgramSpec `ebpf:"bare_redirect"`
+	BareRedirectOut *ebpf.ProgramSpec `ebpf:"bare_redirect_out"`
+	CountAndDrop    *ebpf.ProgramSpec `ebpf:"count_and_drop"`
+	Reflect         *ebpf.ProgramSpec `ebpf:"reflect"`
 }
 
 // forwardMapSpecs contains maps before they are loaded into the kernel.
@@ -126,16 +126,16 @@ type forwardVariables struct {
 //
 // It can be passed to loadForwardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type forwardPrograms struct {
-	BareRedirect      *ebpf.Program `ebpf:"bare_redirect"`
-	BareRedirectNeigh *ebpf.Program `ebpf:"bare_redirect_neigh"`
-	CountAndDrop      *ebpf.Program `ebpf:"count_and_drop"`
-	Reflect           *ebpf.Program `ebpf:"reflect"`
+	BareRedirect    *ebpf.Program `ebpf:"bare_redirect"`
+	BareRedirectOut *ebpf.Program `ebpf:"bare_redirect_out"`
+	CountAndDrop    *ebpf.Program `ebpf:"count_and_drop"`
+	Reflect         *ebpf.Program `ebpf:"reflect"`
 }
 
 func (p *forwardPrograms) Close() error {
 	return _ForwardClose(
 		p.BareRedirect,
-		p.BareRedirectNeigh,
+		p.BareRedirectOut,
 		p.CountAndDrop,
 		p.Reflect,
 	)

@@ -59,14 +59,14 @@ const MostFlows = 1_000_000
 var forwardedPort = publishedPort{"udp", 5353, 53}
 
 const (
-	firstSenderPort  = 20000
-	firstAliasPort   = 1000
-	outsidePort      = 53
-	pathPublished    = "published"
-	pathMasquerade   = "masquerade"
-	pathVIP          = "vip"
-	redirectPeer     = "bare_redirect"
-	redirectNeighbor = "bare_redirect_neigh"
+	firstSenderPort = 20000
+	firstAliasPort  = 1000
+	outsidePort     = 53
+	pathPublished   = "published"
+	pathMasquerade  = "masquerade"
+	pathVIP         = "vip"
+	redirectPeer    = "bare_redirect"
+	redirectOut     = "bare_redirect_out"
 )
 
 var paths = []path{
@@ -98,7 +98,7 @@ var paths = []path{
 		},
 		entry:    func(s *site) nic { return nic{s.host, s.container.port} },
 		end:      func(s *site) hook { return nic{s.host, device}.egress() },
-		redirect: func(s *site) (string, string) { return device, redirectNeighbor },
+		redirect: func(s *site) (string, string) { return device, redirectOut },
 	},
 	{
 		name:   pathVIP,

@@ -64,8 +64,8 @@ func attachRedirect(e *Env, at nic, to, program string) error {
 	if err != nil {
 		return err
 	}
-	if program == redirectNeighbor {
-		return attach(e, at.ingress(), objects.BareRedirectNeigh)
+	if program == redirectOut {
+		return attach(e, at.ingress(), objects.BareRedirectOut)
 	}
 	return attach(e, at.ingress(), objects.BareRedirect)
 }
