@@ -31,6 +31,9 @@ func main() {
 func run(ctx context.Context, o daemon.Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// Nobody may read the log any more. To ignore the signal would be inherited
+	// by containers.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return daemon.Run(ctx, o)
 }
 

@@ -42,6 +42,40 @@ func TestSecondDaemon(t *testing.T) {
 	l.OK("ps")
 }
 
+// TestLogReaderIsGone covers a daemon whose log nobody reads any more, as one of
+// `sluice daemon 2>&1 | tee log` when tee has ended: it goes on, and its
+// containers' commands have SIGPIPE as ever.
+func TestLogReaderIsGone(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command(lab.Binary(t), "daemon", "--root", l.Root, "--cgroup", l.Cgroup)
+	daemon.Stderr = write
+	if err := l.Host.Start(daemon); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+	}()
+	write.Close()
+	l.Host.Eventually("the daemon answers", func() error {
+		if r := l.Sluice("version"); r.Code != 0 {
+			return fmt.Errorf("%s", r.Stderr)
+		}
+		return nil
+	})
+	read.Close()
+	l.OK("network", "create", "custom") // is logged
+	mask := l.OK("run", "--rm", "--", "grep", "SigIgn", "/proc/self/status")
+	if fields := strings.Fields(mask); len(fields) != 2 || strings.Trim(fields[1], "0") != "" {
+		t.Errorf("the command has signals ignored: %s", mask)
+	}
+}
+
 // runAsNobody runs the CLI without any privilege.
 func runAsNobody(l *lab.Lab, args ...string) lab.Result {
 	l.Helper()
