@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 
@@ -24,6 +25,7 @@ func main() {
 	runtime.LockOSThread()
 	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(20)
+	catchIgnored()
 	// Whatever was open where the daemon was started stays out of containers.
 	err := unix.CloseRange(readyFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	switch {
@@ -38,5 +40,16 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sluice-shim:", err)
 		os.Exit(1)
+	}
+}
+
+// catchIgnored keeps from commands that the daemon was started with signals
+// ignored, as nohup does: execve lets those stay so, and gives those that are
+// caught their default back. The runtime catches all others anyway.
+func catchIgnored() {
+	for _, s := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -96,6 +97,26 @@ func TestExitCodes(t *testing.T) {
 		}
 		if _, _, code := run(t, shim.Config{Args: sh(script)}); code != want {
 			t.Errorf("%q: exit code %d, want %d", script, code, want)
+		}
+	}
+}
+
+// TestIgnoredSignals covers a daemon that was started by nohup, or in the
+// background by a script: commands have no signal ignored, wherever they begin.
+func TestIgnoredSignals(t *testing.T) {
+	ignored := []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE}
+	signal.Ignore(ignored...)
+	defer signal.Reset(ignored...)
+	conn, _ := launch(t, shim.Config{Args: []string{"sleep", "1000"}})
+	pid, err := conn.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, config := range map[string]shim.Config{"the first": {}, "a further": {Target: pid}} {
+		config.Args = []string{"grep", "SigIgn", "/proc/self/status"}
+		out, _, code := run(t, config)
+		if fields := strings.Fields(out); code != 0 || len(fields) != 2 || strings.Trim(fields[1], "0") != "" {
+			t.Errorf("%s command: %q, exit code %d", what, out, code)
 		}
 	}
 }
