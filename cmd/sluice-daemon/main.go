@@ -31,6 +31,9 @@ func main() {
 func run(ctx context.Context, o daemon.Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// What containers read and make is as Docker has it, whoever starts us. What
+	// is nobody else's has a mode that says so.
+	syscall.Umask(0o022)
 	// Nobody may read the log any more. To ignore the signal would be inherited
 	// by containers.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

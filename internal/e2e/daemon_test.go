@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,53 @@ func TestSecondDaemon(t *testing.T) {
 	l.OK("ps")
 }
 
+// startDaemon starts a daemon in its own way, and ends it with the test.
+func startDaemon(l *lab.Lab, daemon *exec.Cmd) {
+	l.Helper()
+	if err := l.Host.Start(daemon); err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() {
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+	})
+	l.Host.Eventually("the daemon answers", func() error {
+		if r := l.Sluice("version"); r.Code != 0 {
+			return fmt.Errorf("%s", r.Stderr)
+		}
+		return nil
+	})
+}
+
+// TestDaemonsUmask covers a daemon that was started by somebody whose files
+// nobody else may read: containers have Docker's umask, and whoever runs in them
+// can look up names.
+func TestDaemonsUmask(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	startDaemon(l, exec.Command("sh", "-c", fmt.Sprintf("umask 077; exec %s daemon --root %s --cgroup %s", lab.Binary(t), l.Root, l.Cgroup)))
+	root := t.TempDir()
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.Host.Output("cp", "/bin/busybox", filepath.Join(root, "bin", "busybox"))
+	l.OK("network", "create", "custom")
+	l.OK("run", "-d", "--name=net00", "--net=custom")
+	const read = "umask; setpriv --reuid=65534 --regid=65534 --clear-groups cat /etc/hosts /etc/resolv.conf /etc/hostname >/dev/null"
+	for _, verb := range [][]string{{"run", "--rm", "--net=custom"}, {"exec", "net00"}} {
+		if got := l.OK(slices.Concat(verb, []string{"sh", "-c", read})...); got != "0022" {
+			t.Errorf("%s: umask %s", verb[0], got)
+		}
+	}
+	got := l.OK("run", "--rm", "--net=custom", "--rootfs="+root, "/bin/busybox", "stat", "-c", "%a", "/etc", "/etc/hosts", "/etc/resolv.conf")
+	if got != "755\n644\n644" {
+		t.Errorf("in a root directory: %s", got)
+	}
+}
+
 // TestLogReaderIsGone covers a daemon whose log nobody reads any more, as one of
 // `sluice daemon 2>&1 | tee log` when tee has ended: it goes on, and its
 // containers' commands have SIGPIPE as ever.
@@ -54,20 +102,8 @@ func TestLogReaderIsGone(t *testing.T) {
 	}
 	daemon := exec.Command(lab.Binary(t), "daemon", "--root", l.Root, "--cgroup", l.Cgroup)
 	daemon.Stderr = write
-	if err := l.Host.Start(daemon); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = daemon.Process.Kill()
-		_ = daemon.Wait()
-	}()
+	startDaemon(l, daemon)
 	write.Close()
-	l.Host.Eventually("the daemon answers", func() error {
-		if r := l.Sluice("version"); r.Code != 0 {
-			return fmt.Errorf("%s", r.Stderr)
-		}
-		return nil
-	})
 	read.Close()
 	l.OK("network", "create", "custom") // is logged
 	mask := l.OK("run", "--rm", "--", "grep", "SigIgn", "/proc/self/status")
