@@ -128,7 +128,9 @@ func TestDoctorSeesPrograms(t *testing.T) {
 	if err := os.Remove(filepath.Join(loader.PinsDir(filepath.Join(l.Root, "bpf")), "links", "bridge@sluice0")); err != nil {
 		t.Fatal(err)
 	}
-	expectFinding(l, "programs", api.FindingProblem, "sluice0, hook bridge: ours is not attached")
+	l.Host.Eventually("the kernel detaches what has no pin", func() error {
+		return lookFor(l, "programs", api.FindingProblem, "sluice0, hook bridge: ours is not attached")
+	})
 }
 
 // TestDoctorCountsPorts covers hosts that leave masquerade too few ports, and
