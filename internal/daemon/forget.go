@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -17,6 +18,21 @@ func absent(path string) bool {
 
 // unused reports whether an instance has neither a state nor pins.
 func unused(d dirs.Dirs) bool { return absent(d.DB()) && absent(d.BPF()) }
+
+// refuseForeign refuses directories with files of somebody else's, which the
+// instance would take away in the end. Of ours, the first thing that there is in
+// either is known.
+func refuseForeign(d dirs.Dirs) error {
+	if !unused(d) {
+		return nil
+	}
+	for dir, ours := range map[string]string{d.State: d.Containers(), d.Run: d.Shims()} {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 && absent(ours) {
+			return fmt.Errorf("%s is there already and is not sluice's: give --root a directory of its own", dir)
+		}
+	}
+	return nil
+}
 
 // abandon closes an instance that could not be opened, and takes away what its
 // first start has made: somebody else may have the network namespace, or the

@@ -104,8 +104,11 @@ func (i *instance) onClose(fn func()) { i.closers = append(i.closers, fn) }
 // the root's own name: records, which tell a sandbox by its path, and clients
 // must find it however a later daemon is told of the root.
 func (i *instance) lock(context.Context) error {
+	if err := refuseForeign(i.dirs); err != nil {
+		return err
+	}
 	i.madeRoot = i.dirs.Root != "" && absent(i.dirs.Root)
-	for _, dir := range []string{i.dirs.State, i.dirs.Run, i.dirs.Netns(), i.dirs.Shims(), i.dirs.Containers()} {
+	for _, dir := range []string{i.dirs.Containers(), i.dirs.Shims(), i.dirs.Netns()} { // see refuseForeign
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

@@ -132,3 +132,31 @@ func TestRootByAnotherName(t *testing.T) {
 	greeting(l.Client, lab.HostAddr+":8080")
 	expectInvariants(l)
 }
+
+// TestRootOfSomebodyElse covers a root directory with files of others where ours
+// would be: a daemon refuses it, and neither its end nor a reset takes them away.
+func TestRootOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	for _, dir := range []string{"run", "state", "run/netns", "state/lib"} {
+		root := t.TempDir()
+		file := filepath.Join(root, dir, "file")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := l.Host.Run("timeout", "10", lab.Binary(t), "--root", root, "daemon", "--cgroup", l.Cgroup)
+		expectLine(t, dir, r, 1, "a directory of its own")
+		if r := l.Host.Run(lab.Binary(t), "--root", root, "system", "reset", "--force"); r.Code != 0 {
+			t.Errorf("%s: reset: %+v", dir, r)
+		}
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if entries, err := os.ReadDir(root); err != nil || len(entries) != 1 {
+			t.Errorf("%s: the root has %v (%v)", dir, entries, err)
+		}
+	}
+}
