@@ -273,9 +273,12 @@ struct host_addr {
 	__u16 flags;
 };
 
+#define UPLINK_ETHERNET 0x0001 /* its packets have Ethernet headers */
+
 struct uplink {
 	__be32 addr4; /* masquerade source when the route prefers none */
 	struct addr6 addr6;
+	__u32 flags; /* UPLINK_ETHERNET */
 };
 
 struct subnet_key4 {

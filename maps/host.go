@@ -22,10 +22,14 @@ func (m *Maps) SetHostAddrs(addrs []HostAddr) error {
 }
 
 // SetUplinks replaces the set of devices that lead outside, by ifindex.
-func (m *Maps) SetUplinks(uplinks map[uint32]Sources) error {
+func (m *Maps) SetUplinks(uplinks map[uint32]Uplink) error {
 	want := map[uint32]datapath.Uplink{}
-	for ifindex, s := range uplinks {
-		want[ifindex] = datapath.Uplink{Addr4: raw4(s.IPv4), Addr6: raw6(s.IPv6)}
+	for ifindex, u := range uplinks {
+		value := datapath.Uplink{Addr4: raw4(u.IPv4), Addr6: raw6(u.IPv6)}
+		if u.Ethernet {
+			value.Flags |= datapath.UplinkEthernet
+		}
+		want[ifindex] = value
 	}
 	return replace(m, "uplinks", want)
 }

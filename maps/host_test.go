@@ -40,8 +40,8 @@ func TestHostAddrsOfBothFamilies(t *testing.T) {
 func TestUplinksReplaceEachOther(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	for _, uplinks := range []map[uint32]maps.Sources{
-		{2: {IPv4: ip("192.0.2.1")}, 3: {IPv4: ip("198.51.100.1"), IPv6: ip("2001:db8::1")}},
+	for _, uplinks := range []map[uint32]maps.Uplink{
+		{2: {IPv4: ip("192.0.2.1")}, 3: {IPv4: ip("198.51.100.1"), IPv6: ip("2001:db8::1"), Ethernet: true}},
 		{3: {IPv6: ip("2001:db8::2")}, 4: {}}, // one without an address of its own
 		{},
 	} {
@@ -54,6 +54,9 @@ func TestUplinksReplaceEachOther(t *testing.T) {
 			}
 			if source.IPv6.IsValid() {
 				want.Addr6 = wire6(source.IPv6.String())
+			}
+			if source.Ethernet {
+				want.Flags = datapath.UplinkEthernet
 			}
 			equal(t, "sources", get[datapath.Uplink](k, "uplinks", ifindex), want)
 		}

@@ -80,6 +80,11 @@ type HostAddr struct {
 	Network uint16
 }
 
-// Sources are the addresses that masqueraded packets get on an uplink when the
-// route prefers no other; zero for none.
-type Sources struct{ IPv4, IPv6 netip.Addr }
+// Uplink is a device that leads outside.
+type Uplink struct {
+	// IPv4 and IPv6 are the addresses that masqueraded packets get when the route
+	// prefers no other; zero for none.
+	IPv4, IPv6 netip.Addr
+	// Ethernet is whether its packets have Ethernet headers.
+	Ethernet bool
+}

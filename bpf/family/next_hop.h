@@ -24,8 +24,8 @@ static __always_inline bool next_hop_is_recent(const next_hop_t *hop, __u8 proto
 
 /*
  * find_next_hop has the kernel find the way of a translated packet, whose IP length is
- * given, for redirect_outside, and notes it when the next hop is known. It says 0
- * where the slow path has to decide.
+ * given, for redirect_outside, and notes it when the next hop's MAC address is known.
+ * It says 0 where the slow path has to decide.
  */
 __noinline int find_next_hop(struct __sk_buff *skb, next_hop_t *hop, const flow_t *flow, __u8 protocol, __u16 length)
 {
@@ -41,7 +41,7 @@ __noinline int find_next_hop(struct __sk_buff *skb, next_hop_t *hop, const flow_
 	uplink = route_uplink(fib);
 	if (!uplink || (!same_addr(flow->src, uplink->AF(addr)) && !source_is_local(skb, flow)))
 		return 0;
-	if (code != BPF_FIB_LKUP_RET_SUCCESS)
+	if (code != BPF_FIB_LKUP_RET_SUCCESS || !(uplink->flags & UPLINK_ETHERNET))
 		return 1;
 	hop->tick = bpf_jiffies64();
 	hop->src = flow->src;

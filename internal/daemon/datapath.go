@@ -58,7 +58,7 @@ func (d *datapath) DetachBridge(device string) error { return d.loader.DetachBri
 func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	sources := map[uint32]maps.Sources{}
+	attached := map[uint32]maps.Uplink{}
 	names := map[string]bool{}
 	var errs []error
 	for _, u := range uplinks {
@@ -69,10 +69,10 @@ func (d *datapath) SetUplinks(uplinks []engine.Uplink) error {
 			errs = append(errs, err)
 		default:
 			d.attached[u.Name] = true
-			sources[uint32(u.Ifindex)] = maps.Sources{IPv4: u.Source4, IPv6: u.Source6}
+			attached[uint32(u.Ifindex)] = maps.Uplink{IPv4: u.Source4, IPv6: u.Source6, Ethernet: u.Ethernet}
 		}
 	}
-	errs = append(errs, d.Maps.SetUplinks(sources))
+	errs = append(errs, d.Maps.SetUplinks(attached))
 	earlier, err := d.loader.Attached(hooks.HookUplink)
 	errs = append(errs, err)
 	for _, name := range slices.Concat(earlier, slices.Collect(maputil.Keys(d.attached))) {

@@ -27,6 +27,7 @@ func TestConstants(t *testing.T) {
 	for name, want := range map[string]uint64{
 		"ENDPOINT_READY":      datapath.EndpointReady,
 		"ENDPOINT_TRANSLATED": datapath.EndpointTranslated,
+		"UPLINK_ETHERNET":     datapath.UplinkEthernet,
 		"ZONE_OUTSIDE":        datapath.ZoneOutside,
 		"ZONE_HOST":           datapath.ZoneHost,
 		"RULE_MASQUERADE":     datapath.RuleMasquerade,

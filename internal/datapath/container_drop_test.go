@@ -158,7 +158,7 @@ func (f *fixture) withoutAddress() {
 	everything, err := netlink.ParseIPNet(f.unspecified.String() + "/0")
 	must(f.t, err)
 	must(f.t, netlink.RouteReplace(&netlink.Route{LinkIndex: f.uplink, Dst: everything, Scope: netlink.SCOPE_LINK}))
-	must(f.t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {}}))
+	must(f.t, f.maps.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): {}}))
 }
 
 // TestContainerDropsStranger covers devices that are nobody's, and those that

@@ -164,13 +164,13 @@ func TestFastPathOutFollowsChanges(t *testing.T) {
 // setUplink gives the uplink another address for masquerade; the host's stays.
 func (f *fixture) setUplink(addr netip.Addr) {
 	f.t.Helper()
-	sources := maps.Sources{IPv4: ipv4.host, IPv6: ipv6.host}
+	sources := maps.Uplink{IPv4: ipv4.host, IPv6: ipv6.host, Ethernet: true}
 	if addr.Is4() {
 		sources.IPv4 = addr
 	} else {
 		sources.IPv6 = addr
 	}
-	must(f.t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): sources}))
+	must(f.t, f.maps.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): sources}))
 }
 
 // setHeads gives every half a state, whatever it was.

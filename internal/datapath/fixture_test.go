@@ -204,7 +204,7 @@ func (f *fixture) entries() {
 		MAC: gatewayMAC, Rule: masqueradeTwo,
 	}))
 	f.hostAddrs()
-	must(f.t, m.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: ipv4.host, IPv6: ipv6.host}}))
+	must(f.t, m.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): {IPv4: ipv4.host, IPv6: ipv6.host, Ethernet: true}}))
 	for _, e := range []endpoint{f.a, f.b, f.c} {
 		f.set(e, true, e.index == f.a.index)
 	}

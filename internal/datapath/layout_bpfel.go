@@ -246,6 +246,7 @@ type layoutUplink struct {
 	_     structs.HostLayout
 	Addr4 uint32
 	Addr6 layoutAddr6
+	Flags uint32
 }
 
 type layoutVerdict uint32

@@ -149,7 +149,7 @@ func TestMasqueradeSourceIsLost(t *testing.T) {
 
 		f.address("uplink0", netip.PrefixFrom(f.secondHost, f.onLink-1)) // on a link of its own
 		f.hostAddrs(f.secondHost)
-		must(t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {IPv4: ipv4.secondHost, IPv6: ipv6.secondHost}}))
+		must(t, f.maps.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): {IPv4: ipv4.secondHost, IPv6: ipv6.secondHost}}))
 		verdict, out := f.fromContainer(f.a, sent)
 		f.expect("another one of the host's", verdict, out, redirect, left)
 
@@ -174,7 +174,7 @@ func TestMasqueradeSourceComesBack(t *testing.T) {
 
 		f.address("uplink0", netip.PrefixFrom(f.secondHost, f.onLink-1)) // or nothing leads outside
 		f.dropAddress("uplink0", netip.PrefixFrom(f.host, f.onLink))
-		must(t, f.maps.SetUplinks(map[uint32]maps.Sources{uint32(f.uplink): {}}))
+		must(t, f.maps.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): {}}))
 		f.dropsFrom(f.a, sent, reasons.NoSource)
 		f.dropsFrom(f.a, sent, reasons.NoSource)
 

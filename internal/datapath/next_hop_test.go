@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // towardsUplink are the packets that leave the host, with what they become but for
@@ -143,6 +144,21 @@ func TestNextHopIsForgotten(t *testing.T) {
 			asks := f.leaves(o, halves, o.sent.bytes(), 0)
 			f.expect(o.name+", the first one of a tick", asks.code, asks.raw, redirect, want)
 			f.leavesStraight(o, halves, o.sent.bytes(), 0, other)
+		}
+	})
+}
+
+// TestNextHopWithoutEthernet: what a neighbour has in the place of a MAC address, as
+// the tunnel's other end has for GRE to many, is for the device to write.
+func TestNextHopWithoutEthernet(t *testing.T) {
+	withOutwards(t, func(t *testing.T, f *fixture, all []outward, halves conntrack) {
+		f.nextHops(routerMAC)
+		must(t, f.maps.SetUplinks(map[uint32]maps.Uplink{uint32(f.uplink): {IPv4: ipv4.host, IPv6: ipv6.host}}))
+		for o, want := range f.towardsUplink(all, halves) {
+			for range 50 {
+				got := f.leaves(o, halves, o.sent.bytes(), 0)
+				f.expect(o.name, got.code, got.raw, redirect, want)
+			}
 		}
 	})
 }

@@ -157,10 +157,10 @@ func (s hostAddresses) do(w *world) error {
 }
 
 func (s uplinks) do(w *world) error {
-	up := map[uint32]maps.Sources{}
+	up := map[uint32]maps.Uplink{}
 	w.m.Uplinks = map[uint32][]netip.Addr{}
 	if s.up {
-		up[uint32(w.uplink)] = maps.Sources{IPv4: hostAddr, IPv6: six(hostAddr)}
+		up[uint32(w.uplink)] = maps.Uplink{IPv4: hostAddr, IPv6: six(hostAddr), Ethernet: true}
 		w.m.Uplinks[uint32(w.uplink)] = []netip.Addr{hostAddr, six(hostAddr)}
 	}
 	w.forgetNextHops()

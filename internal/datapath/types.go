@@ -36,6 +36,7 @@ const (
 	EndpointReady      = 0x01
 	EndpointTranslated = 0x02
 	EndpointFinal      = 0x04
+	UplinkEthernet     = 0x01
 
 	ZoneOutside = 0
 	ZoneHost    = 0xffff

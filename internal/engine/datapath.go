@@ -71,4 +71,6 @@ type Uplink struct {
 	// Source4 and Source6 are the addresses that masqueraded packets get when the
 	// route does not prefer another: see hostnet.Uplink.
 	Source4, Source6 netip.Addr
+	// Ethernet is whether its packets have Ethernet headers.
+	Ethernet bool
 }

@@ -30,7 +30,7 @@ type fixture struct {
 }
 
 var hostState = hostnet.State{
-	Uplinks: []hostnet.Uplink{{Name: "eth0", Ifindex: 7, Source4: netip.MustParseAddr("192.0.2.1"), Source6: netip.MustParseAddr("2001:db8::1")}},
+	Uplinks: []hostnet.Uplink{{Name: "eth0", Ifindex: 7, Source4: netip.MustParseAddr("192.0.2.1"), Source6: netip.MustParseAddr("2001:db8::1"), Ethernet: true}},
 	Addrs:   []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1")},
 }
 

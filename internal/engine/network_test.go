@@ -27,7 +27,7 @@ func TestPredefinedNetworks(t *testing.T) {
 	if n.Subnet.String() != "172.17.0.0/16" || n.Gateway.String() != "172.17.0.1" || n.Bridge != "sluice0" || !n.Owned {
 		t.Errorf("bridge: %+v", n)
 	}
-	want := "addrs [{172.17.0.1 1} {192.0.2.1 0} {2001:db8::1 0} {fe80::1 0}] uplinks [{eth0 7 192.0.2.1 2001:db8::1}]"
+	want := "addrs [{172.17.0.1 1} {192.0.2.1 0} {2001:db8::1 0} {fe80::1 0}] uplinks [{eth0 7 192.0.2.1 2001:db8::1 true}]"
 	if got := f.datapath.dump(); !strings.Contains(got, want) {
 		t.Errorf("datapath: %s, want %s", got, want)
 	}

@@ -46,10 +46,12 @@ var bare = []string{"none", "ppp", "ipip", "tunnel6", "sit", "gre", "gre6"}
 
 func (t *table) addDevice(link netlink.Link) {
 	attrs := link.Attrs()
+	ethernet := attrs.EncapType == "ether"
 	t.devices[attrs.Index] = device{
-		name:   attrs.Name,
-		master: attrs.MasterIndex,
-		known:  attrs.EncapType == "ether" || slices.Contains(bare, attrs.EncapType),
+		name:     attrs.Name,
+		master:   attrs.MasterIndex,
+		known:    ethernet || slices.Contains(bare, attrs.EncapType),
+		ethernet: ethernet,
 	}
 }
 

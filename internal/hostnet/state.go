@@ -16,6 +16,8 @@ type Uplink struct {
 	// address, and a global IPv6 address that stays (see address.stable); zero
 	// without one.
 	Source4, Source6 netip.Addr
+	// Ethernet is whether its packets have Ethernet headers.
+	Ethernet bool
 }
 
 // State is what the datapath must know of the host.
@@ -50,9 +52,10 @@ func (s selector) selects(d device) bool {
 
 // device is a link of the host's namespace.
 type device struct {
-	name   string
-	master int  // ifindex, 0 without one
-	known  bool // its link layer is one that the programs know
+	name     string
+	master   int  // ifindex, 0 without one
+	known    bool // its link layer is one that the programs know
+	ethernet bool
 }
 
 // address is an address of a device.
@@ -110,7 +113,7 @@ func (t *table) state(s selector) State {
 	var state State
 	for ifindex, d := range t.devices {
 		if s.selects(d) {
-			state.Uplinks = append(state.Uplinks, Uplink{Name: d.name, Ifindex: ifindex, Source4: t.source4(ifindex), Source6: t.source6(ifindex)})
+			state.Uplinks = append(state.Uplinks, Uplink{Name: d.name, Ifindex: ifindex, Source4: t.source4(ifindex), Source6: t.source6(ifindex), Ethernet: d.ethernet})
 		}
 	}
 	slices.SortFunc(state.Uplinks, func(a, b Uplink) int { return cmp.Compare(a.Ifindex, b.Ifindex) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -172,6 +173,21 @@ func TestWatchFollowsDevicesAndAddresses(t *testing.T) {
 	e.wait(t, "[up1 invalid IP]", "[]")
 	must(t, netlink.LinkDel(uplink))
 	e.wait(t, "[]", "[]")
+}
+
+// TestWatchLinkLayers: it says which uplinks are of Ethernet.
+func TestWatchLinkLayers(t *testing.T) {
+	t.Parallel()
+	netdevtest.Enter(t)
+	addVeth(t, "up0", "up1")
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tun0"}, Mode: netlink.TUNTAP_MODE_TUN}))
+	got := map[string]bool{}
+	for _, u := range (<-watch(t, nobody).states).Uplinks {
+		got[u.Name] = u.Ethernet
+	}
+	if want := map[string]bool{"up0": true, "up1": true, "tun0": false}; !maps.Equal(got, want) {
+		t.Errorf("of Ethernet are %v, want %v", got, want)
+	}
 }
 
 func TestWatchNamedUplinks(t *testing.T) {
