@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -37,7 +38,11 @@ func run(ctx context.Context, o daemon.Options) error {
 	// Nobody may read the log any more. To ignore the signal would be inherited
 	// by containers.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	return daemon.Run(ctx, o)
+	err := daemon.Run(ctx, o)
+	if errors.Is(err, context.Canceled) {
+		return errors.New("told to end before it was ready")
+	}
+	return err
 }
 
 // verbs are what the command line leads to.

@@ -112,6 +112,38 @@ func TestLogReaderIsGone(t *testing.T) {
 	}
 }
 
+// TestEndedWhileItStarts covers a daemon that is told to end as soon as it has
+// begun to start, unless it is faster: it says so, and leaves nothing.
+func TestEndedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	l := lab.NewWithoutDaemon(t)
+	root := filepath.Join(t.TempDir(), "root")
+	var stderr strings.Builder
+	daemon := exec.Command(lab.Binary(t), "daemon", "--root", root, "--cgroup", l.Cgroup)
+	daemon.Stderr = &stderr
+	if err := l.Host.Start(daemon); err != nil {
+		t.Fatal(err)
+	}
+	l.Host.Eventually("the daemon begins to start", func() error {
+		_, err := os.Stat(dirs.New(root).Lock())
+		return err
+	})
+	if err := daemon.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = daemon.Wait()
+	if daemon.ProcessState.ExitCode() == 0 {
+		l.Host.Output(lab.Binary(t), "--root", root, "system", "reset", "--force")
+		return
+	}
+	if lines := strings.Split(strings.TrimSpace(stderr.String()), "\n"); lines[len(lines)-1] != "sluice: told to end before it was ready" {
+		t.Errorf("%v; said %q", daemon.ProcessState, stderr.String())
+	}
+	if _, err := os.Stat(root); !os.IsNotExist(err) {
+		t.Errorf("the root is left: %v", err)
+	}
+}
+
 // runAsNobody runs the CLI without any privilege.
 func runAsNobody(l *lab.Lab, args ...string) lab.Result {
 	l.Helper()
