@@ -89,16 +89,19 @@ func (f *forwarder) send() (total time.Duration, err error) {
 	return total, nil
 }
 
+// arrivalTimeout is how long after the last frame another one may come.
+const arrivalTimeout = 2 * time.Second
+
 // arrived returns how many frames of those expected came since the sink counted
-// before. Those that are still on their way get a moment.
-func (s *sink) arrived(before uint64, expected int) (uint64, error) {
-	for range 10 {
+// before. Those that are still on their way are waited for.
+func (s *sink) arrived(before uint64, expected int) (got uint64, err error) {
+	for deadline := time.Now().Add(arrivalTimeout); ; time.Sleep(5 * time.Millisecond) {
 		now, err := s.count()
-		if err != nil || now-before >= uint64(expected) {
+		if err != nil || now-before >= uint64(expected) || time.Now().After(deadline) {
 			return now - before, err
 		}
-		time.Sleep(5 * time.Millisecond)
+		if now-before > got {
+			got, deadline = now-before, time.Now().Add(arrivalTimeout)
+		}
 	}
-	now, err := s.count()
-	return now - before, err
 }
