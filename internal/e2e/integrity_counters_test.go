@@ -19,6 +19,9 @@ type pathCounters struct {
 	// How else packets get lost: refused by a router that forwards, for their
 	// size, or by a device whose queue was full.
 	tooBig, queueFull uint64
+	// SYNs that were sent again, though their connections had begun: a busy machine
+	// answers late. The kernel counts them among "Tcp InErrs".
+	lateSYNs uint64
 }
 
 func (x *integrityLab) counters() pathCounters {
@@ -76,6 +79,9 @@ func (c *pathCounters) addStackCounter(name string, value uint64) {
 	if strings.HasSuffix(name, "FragFails") {
 		c.tooBig += value
 	}
+	if name == "TcpExt TCPSYNChallenge" {
+		c.lateSYNs += value
+	}
 }
 
 // eachPaired reads pairs of lines, of names and of values, each behind what they
@@ -122,12 +128,17 @@ func (c pathCounters) since(before pathCounters) pathCounters {
 		}
 		return risen
 	}
-	return pathCounters{
+	risen := pathCounters{
 		drops:     rise(c.drops, before.drops),
 		errors:    rise(c.errors, before.errors),
 		tooBig:    c.tooBig - before.tooBig,
 		queueFull: c.queueFull - before.queueFull,
+		lateSYNs:  c.lateSYNs - before.lateSYNs,
 	}
+	if risen.errors["Tcp InErrs"] <= risen.lateSYNs {
+		delete(risen.errors, "Tcp InErrs")
+	}
+	return risen
 }
 
 // named is "name n, name n", in order.
