@@ -30,6 +30,11 @@ MAP(flows6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);
 MAP(nursery4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
 MAP(nursery6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);
 
+/* Young flows that have to be moved, as queues; the ends of IPv4's first. */
+MAP(waiting4, BPF_MAP_TYPE_ARRAY, __u32, struct waiting4, WAITING_FLOWS);
+MAP(waiting6, BPF_MAP_TYPE_ARRAY, __u32, struct waiting6, WAITING_FLOWS);
+MAP(waiting_ends, BPF_MAP_TYPE_ARRAY, __u32, struct waiting_ends, 2);
+
 /* Packets whose first fragment has been seen. */
 MAP(fragments4, BPF_MAP_TYPE_LRU_HASH, struct fragment_key4, struct fragment, 8192);
 MAP(fragments6, BPF_MAP_TYPE_LRU_HASH, struct fragment_key6, struct fragment, 8192);

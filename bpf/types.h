@@ -89,6 +89,25 @@ struct flow_key6 {
 	__u8 echo_reply;
 };
 
+#define WAITING_FLOWS 32768
+
+/* A young flow that has been answered and taken up again; see family/waiting.h. */
+struct waiting4 {
+	struct flow_key4 key;
+	__u32 since; /* seconds of CLOCK_MONOTONIC */
+};
+
+struct waiting6 {
+	struct flow_key6 key;
+	__u32 since;
+};
+
+/* Who waits for longest, and the place of the next one: numbers that only grow, modulo 2^32. */
+struct waiting_ends {
+	__u32 head;
+	__u32 tail;
+};
+
 /* Slots of scratch_flows4 and scratch_flows6. */
 #define SCRATCH_OPENING 0 /* the forward half of the flow that a packet opens */
 #define SCRATCH_OTHER 1   /* the other half of a flow */
@@ -97,7 +116,8 @@ struct flow_key6 {
 /* Room for what does not fit on the stack, by slot. */
 #define WORKSPACE_PACKET 0
 #define WORKSPACE_ROUTE 1
-#define WORKSPACE_SLOTS 2
+#define WORKSPACE_WAITING 2
+#define WORKSPACE_SLOTS 3
 #define WORKSPACE_BYTES 192
 
 struct workspace {

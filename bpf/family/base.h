@@ -11,6 +11,7 @@
 #include "../ipv6/route.h"
 #endif
 #include "halves.h"
+#include "waiting.h"
 #include "conntrack.h"
 #include "fragment.h"
 #include "rewrite.h"

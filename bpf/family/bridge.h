@@ -69,7 +69,7 @@ static __always_inline int bridge_ip(struct __sk_buff *skb, packet_t *p)
 	flow = flow_of(p, &found);
 	verdict = flow ? OPENED : without_flow(skb, p);
 	if (verdict == OPENED) {
-		flow = flow ? flow : opening();
+		flow = flow ? flow : opened();
 		verdict = flow ? follow(skb, p, flow) : VERDICT_DROP;
 	}
 	return vip && verdict == VERDICT_PASS ? aim(skb, p) : verdict;

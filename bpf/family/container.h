@@ -163,7 +163,7 @@ static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, cons
 		verdict = without_flow(skb, p, s);
 		if (verdict != OPENED)
 			return verdict;
-		flow = opening();
+		flow = opened();
 	}
 	return flow ? follow(skb, p, flow) : VERDICT_DROP;
 }

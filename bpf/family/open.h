@@ -7,6 +7,13 @@ static __always_inline flow_t *opening(void)
 	return scratch_half(SCRATCH_OPENING);
 }
 
+/* opened is opening behind open_flow. */
+static __always_inline flow_t *opened(void)
+{
+	take_over_waiting();
+	return opening();
+}
+
 /* flow_begin clears a flow and fills what every kind shares. */
 static __always_inline void flow_begin(flow_t *flow, __u32 endpoint, __u32 rule)
 {

@@ -64,7 +64,7 @@ static __always_inline int uplink_ip(struct __sk_buff *skb, packet_t *p, const f
 		verdict = without_flow(skb, p);
 		if (verdict != OPENED)
 			return verdict;
-		flow = opening();
+		flow = opened();
 	}
 	return flow ? follow(skb, p, flow) : VERDICT_DROP;
 }

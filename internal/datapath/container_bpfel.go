@@ -53,6 +53,9 @@ const (
 	containerMapUplinks               = "uplinks"
 	containerMapVips4                 = "vips4"
 	containerMapVips6                 = "vips6"
+	containerMapWaiting4              = "waiting4"
+	containerMapWaiting6              = "waiting6"
+	containerMapWaitingEnds           = "waiting_ends"
 	containerMapWorkspaces            = "workspaces"
 	containerProgContainerIngress     = "container_ingress"
 	containerVarCsumIpv6              = "csum_ipv6"
@@ -163,6 +166,9 @@ type containerMapSpecs struct {
 	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Waiting4          *ebpf.MapSpec `ebpf:"waiting4"`
+	Waiting6          *ebpf.MapSpec `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.MapSpec `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -249,6 +255,9 @@ type containerMaps struct {
 	Uplinks           *ebpf.Map `ebpf:"uplinks"`
 	Vips4             *ebpf.Map `ebpf:"vips4"`
 	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Waiting4          *ebpf.Map `ebpf:"waiting4"`
+	Waiting6          *ebpf.Map `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.Map `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -291,6 +300,9 @@ func (m *containerMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Waiting4,
+		m.Waiting6,
+		m.WaitingEnds,
 		m.Workspaces,
 	)
 }

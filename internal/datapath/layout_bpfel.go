@@ -308,6 +308,9 @@ const (
 	layoutMapUplinks           = "uplinks"
 	layoutMapVips4             = "vips4"
 	layoutMapVips6             = "vips6"
+	layoutMapWaiting4          = "waiting4"
+	layoutMapWaiting6          = "waiting6"
+	layoutMapWaitingEnds       = "waiting_ends"
 	layoutMapWorkspaces        = "workspaces"
 	layoutVarEventType         = "event_type"
 	layoutVarFlowHeadType      = "flow_head_type"
@@ -401,6 +404,9 @@ type layoutMapSpecs struct {
 	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Waiting4          *ebpf.MapSpec `ebpf:"waiting4"`
+	Waiting6          *ebpf.MapSpec `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.MapSpec `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -472,6 +478,9 @@ type layoutMaps struct {
 	Uplinks           *ebpf.Map `ebpf:"uplinks"`
 	Vips4             *ebpf.Map `ebpf:"vips4"`
 	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Waiting4          *ebpf.Map `ebpf:"waiting4"`
+	Waiting6          *ebpf.Map `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.Map `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -514,6 +523,9 @@ func (m *layoutMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Waiting4,
+		m.Waiting6,
+		m.WaitingEnds,
 		m.Workspaces,
 	)
 }

@@ -53,6 +53,9 @@ const (
 	resolverMapUplinks               = "uplinks"
 	resolverMapVips4                 = "vips4"
 	resolverMapVips6                 = "vips6"
+	resolverMapWaiting4              = "waiting4"
+	resolverMapWaiting6              = "waiting6"
+	resolverMapWaitingEnds           = "waiting_ends"
 	resolverMapWorkspaces            = "workspaces"
 	resolverProgResolverIngress      = "resolver_ingress"
 	resolverVarCsumIpv6              = "csum_ipv6"
@@ -163,6 +166,9 @@ type resolverMapSpecs struct {
 	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Waiting4          *ebpf.MapSpec `ebpf:"waiting4"`
+	Waiting6          *ebpf.MapSpec `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.MapSpec `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -249,6 +255,9 @@ type resolverMaps struct {
 	Uplinks           *ebpf.Map `ebpf:"uplinks"`
 	Vips4             *ebpf.Map `ebpf:"vips4"`
 	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Waiting4          *ebpf.Map `ebpf:"waiting4"`
+	Waiting6          *ebpf.Map `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.Map `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -291,6 +300,9 @@ func (m *resolverMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Waiting4,
+		m.Waiting6,
+		m.WaitingEnds,
 		m.Workspaces,
 	)
 }

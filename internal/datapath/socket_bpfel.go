@@ -53,6 +53,9 @@ const (
 	socketMapUplinks               = "uplinks"
 	socketMapVips4                 = "vips4"
 	socketMapVips6                 = "vips6"
+	socketMapWaiting4              = "waiting4"
+	socketMapWaiting6              = "waiting6"
+	socketMapWaitingEnds           = "waiting_ends"
 	socketMapWorkspaces            = "workspaces"
 	socketProgSocketBind4          = "socket_bind4"
 	socketProgSocketBind6          = "socket_bind6"
@@ -181,6 +184,9 @@ type socketMapSpecs struct {
 	Uplinks           *ebpf.MapSpec `ebpf:"uplinks"`
 	Vips4             *ebpf.MapSpec `ebpf:"vips4"`
 	Vips6             *ebpf.MapSpec `ebpf:"vips6"`
+	Waiting4          *ebpf.MapSpec `ebpf:"waiting4"`
+	Waiting6          *ebpf.MapSpec `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.MapSpec `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -267,6 +273,9 @@ type socketMaps struct {
 	Uplinks           *ebpf.Map `ebpf:"uplinks"`
 	Vips4             *ebpf.Map `ebpf:"vips4"`
 	Vips6             *ebpf.Map `ebpf:"vips6"`
+	Waiting4          *ebpf.Map `ebpf:"waiting4"`
+	Waiting6          *ebpf.Map `ebpf:"waiting6"`
+	WaitingEnds       *ebpf.Map `ebpf:"waiting_ends"`
 	Workspaces        *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -309,6 +318,9 @@ func (m *socketMaps) Close() error {
 		m.Uplinks,
 		m.Vips4,
 		m.Vips6,
+		m.Waiting4,
+		m.Waiting6,
+		m.WaitingEnds,
 		m.Workspaces,
 	)
 }

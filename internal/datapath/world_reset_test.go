@@ -145,6 +145,7 @@ func (w *world) emptyTables() {
 	again, err := maps.New(w.loader.Maps())
 	must(w.t, err)
 	w.maps = again
+	must(w.t, empty(w.loader.Maps()["waiting_ends"]))
 	for key := range w.halves() {
 		w.evict(key)
 	}

@@ -184,17 +184,55 @@ func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 	if f.seen == m.Now && f.state == state {
 		return true
 	}
+	other := f.other(key)
+	lost := m.flows[other] != nil && m.flows[other] != f
 	if finished(state) {
 		state &^= flowTenured
 	} else if state&flowConfirmed != 0 && m.Now-f.created > 1 {
 		state |= flowTenured
 	}
+	if !lost && state&flowConfirmed != 0 && (f.state&flowConfirmed|state&flowTenured) == 0 {
+		queue := m.waitingLike(key)
+		*queue = append(*queue, waiting{key, m.Now})
+	}
 	f.seen, f.state = m.Now, state
-	other := f.other(key)
 	if m.flows[other] == nil {
 		m.flows[other] = f
 	}
 	return m.flows[other] == f
+}
+
+// waiting is a half of a flow that was confirmed too young to have proved itself.
+type waiting struct {
+	key   Key
+	since uint32
+}
+
+// waitingLike is the queue of a key's family.
+func (m *Model) waitingLike(key Key) *[]waiting {
+	if key.Src.Is4() {
+		return &m.waiting[0]
+	}
+	return &m.waiting[1]
+}
+
+// takeOver lets the two that have waited for longest, and for a second, prove
+// themselves without a packet.
+func (m *Model) takeOver(queue *[]waiting) {
+	for range 2 {
+		if len(*queue) == 0 || int32(m.Now-(*queue)[0].since) <= 1 {
+			return
+		}
+		key := (*queue)[0].key
+		*queue = (*queue)[1:]
+		f := m.flows[key]
+		if f == nil || f.state&flowTenured != 0 || f.state&flowConfirmed == 0 || f.state&flowReset != 0 || finished(f.state) || !m.alive(f) {
+			continue
+		}
+		if other := m.flows[f.other(key)]; other == nil || other == f {
+			m.touch(f, key, &packet{protocol: key.Protocol})
+		}
+	}
 }
 
 func (f *Flow) next(forward bool, p *packet) uint8 {

@@ -12,6 +12,7 @@ import (
 	stdmaps "maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/reasons"
@@ -115,6 +116,7 @@ type Model struct {
 	turns               map[turn]uint64
 	flows               map[Key]*Flow
 	fragments           map[fragmentKey]fragment
+	waiting             [2][]waiting // of IPv4 and of IPv6
 }
 
 // New is a model of a datapath without entries.
@@ -190,6 +192,9 @@ func (m *Model) Clone() *Model {
 	c := *m
 	c.Packets, c.Drops, c.Rules = stdmaps.Clone(m.Packets), stdmaps.Clone(m.Drops), stdmaps.Clone(m.Rules)
 	c.turns, c.fragments = stdmaps.Clone(m.turns), stdmaps.Clone(m.fragments)
+	for i, queue := range m.waiting {
+		c.waiting[i] = slices.Clone(queue)
+	}
 	c.flows = map[Key]*Flow{}
 	clones := map[*Flow]*Flow{}
 	for key, f := range m.flows {

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Flows that were confirmed too young to be moved. Their next packet would move them,
+ * but may be long in coming: a connection of a pool is opened, used once and left
+ * alone. So they wait in a queue, and each flow that begins looks after the two that
+ * have waited for longest: what those that begin push out of the nursery has not
+ * proved itself.
+ */
+
+/* How many each flow that begins looks after: more than one, or the queue would never become shorter. */
+#define WAITING_AT_ONCE 2
+
+__noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now);
+
+static __always_inline struct waiting_ends *waiting_ends_of_family(void)
+{
+	__u32 slot = FAMILY == 6;
+
+	return bpf_map_lookup_elem(&waiting_ends, &slot);
+}
+
+/* flow_waits puts a packet's flow into the queue. A full one forgets who has waited for longest. */
+static __always_inline void flow_waits(const packet_t *p, __u32 now)
+{
+	struct waiting_ends *ends = waiting_ends_of_family();
+	waiting_t *last;
+	__u32 slot;
+
+	if (!ends || dry_run)
+		return;
+	slot = __sync_fetch_and_add(&ends->tail, 1) % WAITING_FLOWS;
+	last = bpf_map_lookup_elem(&AF(waiting), &slot);
+	if (!last)
+		return;
+	last->key = p->key;
+	last->since = now;
+}
+
+/* The one that has waited for longest, and for a second, taken out of the queue; or NULL. */
+static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u32 now)
+{
+	__u32 head = ends->head, tail = ends->tail, slot;
+	waiting_t *oldest;
+
+	if (tail - head > WAITING_FLOWS) /* it was full, and the ones in front are others now */
+		head = __sync_val_compare_and_swap(&ends->head, head, tail - WAITING_FLOWS);
+	slot = head % WAITING_FLOWS;
+	oldest = bpf_map_lookup_elem(&AF(waiting), &slot);
+	/* Signed: another CPU may have put it there after we read the clock. */
+	if (!oldest || head == tail || (__s32)(now - oldest->since) <= 1 ||
+	    __sync_val_compare_and_swap(&ends->head, head, head + 1) != head)
+		return NULL;
+	return oldest;
+}
+
+/* take_over moves a flow that is still at work, as a packet of it would. */
+static __always_inline void take_over(const waiting_t *waiting, __u32 now)
+{
+	flow_t *flow = bpf_map_lookup_elem(&AF(nursery), &waiting->key);
+	packet_t *p;
+
+	if (!flow || flow->head.state & FLOW_TENURED || !(flow->head.state & FLOW_CONFIRMED) ||
+	    flow_closing(flow->head.state) || !flow_alive(&flow->head, waiting->key.protocol, now))
+		return;
+	p = workspace(WORKSPACE_WAITING, sizeof(*p));
+	if (!p)
+		return;
+	p->key = waiting->key;
+	flow_touch(p, flow, now);
+}
+
+/* take_over_waiting looks after those that have waited for longest. It is for flows that begin. */
+__noinline int take_over_waiting(void)
+{
+	struct waiting_ends *ends = waiting_ends_of_family();
+	__u32 now = now_seconds();
+	waiting_t *oldest;
+
+	if (!ends || dry_run)
+		return 0;
+	for (int i = 0; i < WAITING_AT_ONCE; i++) {
+		oldest = oldest_waiting(ends, now);
+		if (!oldest)
+			return 0;
+		take_over(oldest, now);
+	}
+	return 0;
+}
