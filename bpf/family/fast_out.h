@@ -38,12 +38,14 @@ static __always_inline int fast_outside(struct __sk_buff *skb, const flow_t *flo
 	known = next_hop_is_recent(hop, protocol, flow);
 	if (known ? length > hop->mtu : !find_next_hop(skb, hop, flow, protocol, length))
 		return NO_VERDICT;
-	fib = this_route();
-	if (!fib || !plain_headers(skb, &protocol, &p) || !translate_plain(skb, &p, protocol, flow, kind))
+	if (!plain_headers(skb, &protocol, &p) || !translate_plain(skb, &p, protocol, flow, kind))
 		return NO_VERDICT;
 	count_translated(flow->head.rule, ip_length(p.ip));
 	count(&packet_counts, HOOK_CONTAINER * VERDICTS + VERDICT_REDIRECT);
-	return redirected(known ? redirect_next_hop(skb, p.eth, hop) : redirect_outside(skb, fib));
+	if (known)
+		return redirected(redirect_next_hop(skb, p.eth, hop));
+	fib = this_route();
+	return fib ? redirected(redirect_outside(skb, fib)) : TC_ACT_SHOT;
 }
 
 /* fast_neighbour delivers a packet inside its network, untranslated. */

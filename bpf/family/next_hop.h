@@ -54,7 +54,7 @@ __noinline int find_next_hop(struct __sk_buff *skb, next_hop_t *hop, const flow_
 	return 1;
 }
 
-/* redirect_next_hop hands a packet to the next hop of a hop, and returns what the redirect helper does. */
+/* redirect_next_hop hands a packet to a next hop that is known, and returns what the redirect helper does. */
 static __always_inline int redirect_next_hop(struct __sk_buff *skb, struct eth_header *eth, const next_hop_t *hop)
 {
 	copy_mac(eth->dst, hop->dst_mac);

@@ -7,7 +7,7 @@ static __always_inline flow_t *opening(void)
 	return scratch_half(SCRATCH_OPENING);
 }
 
-/* opened is opening behind open_flow. */
+/* opened returns the flow that was just opened, and looks after those that wait, as each that begins does. */
 static __always_inline flow_t *opened(void)
 {
 	take_over_waiting();

@@ -42,8 +42,10 @@ static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u3
 	__u32 head = ends->head, tail = ends->tail, slot;
 	waiting_t *oldest;
 
-	if (tail - head > WAITING_FLOWS) /* it was full, and the ones in front are others now */
-		head = __sync_val_compare_and_swap(&ends->head, head, tail - WAITING_FLOWS);
+	if (tail - head > WAITING_FLOWS) { /* it was full, and the ones in front are others now: the next flow looks */
+		__sync_val_compare_and_swap(&ends->head, head, tail - WAITING_FLOWS);
+		return NULL;
+	}
 	slot = head % WAITING_FLOWS;
 	oldest = bpf_map_lookup_elem(&AF(waiting), &slot);
 	/* Signed: another CPU may have put it there after we read the clock. */

@@ -62,8 +62,9 @@ func (t tree) atTop(path string, fn func(target string) error) error {
 	return fn(link(fd))
 }
 
-// makeDir opens a directory, and makes it in a root directory that has none.
-func (t tree) makeDir(path string) (fd int, err error) {
+// openOrMake opens what is at a path, and makes it in a root directory that has nothing
+// there.
+func (t tree) openOrMake(path string, makeIt func(parent int, name string) error) (fd int, err error) {
 	fd, err = t.open(path)
 	if !t.own || !errors.Is(err, unix.ENOENT) {
 		return fd, err
@@ -73,38 +74,36 @@ func (t tree) makeDir(path string) (fd int, err error) {
 		return -1, err
 	}
 	defer unix.Close(parent)
-	err = unix.Mkdirat(parent, filepath.Base(path), 0o755)
-	if err == unix.EEXIST {
-		err = errors.New("it is a symbolic link that leads nowhere in the root directory")
-	}
-	if err != nil {
-		return -1, fmt.Errorf("make the directory %s: %w", path, err)
+	if err := makeIt(parent, filepath.Base(path)); err != nil {
+		return -1, fmt.Errorf("make %s in the root directory: %w", path, err)
 	}
 	return t.open(path)
+}
+
+// makeDir opens a directory, and makes it in a root directory that has none.
+func (t tree) makeDir(path string) (fd int, err error) {
+	return t.openOrMake(path, func(parent int, name string) error {
+		err := unix.Mkdirat(parent, name, 0o755)
+		if err == unix.EEXIST {
+			return errors.New("it is a symbolic link that leads nowhere there")
+		}
+		return err
+	})
 }
 
 // makeFile opens a file, and makes an empty one in a root directory that has none.
 // A symbolic link that leads nowhere is replaced.
 func (t tree) makeFile(path string) (fd int, err error) {
-	fd, err = t.open(path)
-	if !t.own || !errors.Is(err, unix.ENOENT) {
-		return fd, err
-	}
-	parent, err := t.makeDir(filepath.Dir(path))
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(parent)
-	name := filepath.Base(path)
-	if err := unix.Unlinkat(parent, name, 0); err != nil && err != unix.ENOENT {
-		return -1, fmt.Errorf("replace the symbolic link %s: %w", path, err)
-	}
-	made, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return -1, fmt.Errorf("make the file %s: %w", path, err)
-	}
-	_ = unix.Close(made)
-	return t.open(path)
+	return t.openOrMake(path, func(parent int, name string) error {
+		if err := unix.Unlinkat(parent, name, 0); err != nil && err != unix.ENOENT {
+			return err
+		}
+		made, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+		if err != nil {
+			return err
+		}
+		return unix.Close(made)
+	})
 }
 
 // changeRoot makes the directory the root and forgets the old one.
