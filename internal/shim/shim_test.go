@@ -56,6 +56,11 @@ func launch(t *testing.T, config shim.Config) (*shim.Conn, string) {
 		config.Capabilities, _ = shim.Capabilities(nil, nil, false)
 	}
 	dir := filepath.Join(t.TempDir(), "s")
+	t.Cleanup(func() { // the shim may still be writing about its end
+		if err := shim.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := shim.Launch(binary, dir, config); err != nil {
 		t.Fatal(err)
 	}
