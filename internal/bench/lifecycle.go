@@ -30,7 +30,7 @@ var lifecycle = Scenario{
 		{Scenario: lifecycleName, Parameters: "verb=network create", Arm: armSluice, AtMost: 10},
 		{Scenario: lifecycleName, Parameters: "verb=network rm", Arm: armSluice, AtMost: 10},
 		{Scenario: lifecycleName, Parameters: "verb=run -d", Arm: armSluice, AtMost: 30},
-		{Scenario: lifecycleName, Parameters: "verb=run -d -p until it answers", Arm: armSluice, AtMost: 50},
+		{Scenario: lifecycleName, Parameters: "verb=run -d -p until it answers", Arm: armSluice, AtMost: 30},
 	},
 }
 
