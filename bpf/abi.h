@@ -116,6 +116,11 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 } __attribute__((preserve_access_index));
 
+/* And of its maps. */
+struct bpf_map {
+	__u32 max_entries;
+} __attribute__((preserve_access_index));
+
 /* Values of ip_summed. */
 #define CHECKSUM_COMPLETE 2
 #define CHECKSUM_PARTIAL 3

@@ -91,6 +91,7 @@
 #define flow_end AF(flow_end)
 #define flow_waits AF(flow_waits)
 #define waiting_ends_of_family AF(waiting_ends_of_family)
+#define waiting_patience AF(waiting_patience)
 #define oldest_waiting AF(oldest_waiting)
 #define take_over AF(take_over)
 #define take_over_waiting AF(take_over_waiting)

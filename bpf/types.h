@@ -94,18 +94,19 @@ struct flow_key6 {
 /* A young flow that has been answered and taken up again; see family/waiting.h. */
 struct waiting4 {
 	struct flow_key4 key;
-	__u32 since; /* seconds of CLOCK_MONOTONIC */
+	__u32 begun; /* waiting_ends.begun when it was put there */
 };
 
 struct waiting6 {
 	struct flow_key6 key;
-	__u32 since;
+	__u32 begun;
 };
 
-/* Who waits for longest, and the place of the next one: numbers that only grow, modulo 2^32. */
+/* Numbers that only grow, modulo 2^32. */
 struct waiting_ends {
-	__u32 head;
-	__u32 tail;
+	__u32 head;  /* who waits for longest */
+	__u32 tail;  /* the place of the next one */
+	__u32 begun; /* how many flows of the family have begun */
 };
 
 /* Slots of scratch_flows4 and scratch_flows6. */

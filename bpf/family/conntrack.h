@@ -30,10 +30,10 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	state = flow_next_state(&flow->head, key.protocol, p->tcp_flags);
 	if (flow_finished(state))
 		state &= ~FLOW_TENURED;
-	else if (flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
+	else if (p->proved || flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
 		state |= FLOW_TENURED;
 	if (state & FLOW_CONFIRMED && !((flow->head.state & FLOW_CONFIRMED) | (state & FLOW_TENURED)))
-		flow_waits(p, now);
+		flow_waits(p);
 	moves = (flow->head.state ^ state) & FLOW_TENURED;
 	flow->head.seen = now;
 	flow->head.state = state;

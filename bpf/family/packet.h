@@ -16,6 +16,7 @@ packet_t {
 	bool icmp_error; /* it quotes the packet that it is about */
 	__be16 fragment; /* not 0 for any fragment, the first included */
 	__be16 later;    /* nor for one that has no transport header */
+	bool proved;     /* its flow has waited in vain for a packet: see waiting.h */
 	bool has_ports;  /* the key's ports are valid: TCP, UDP or ICMP echo */
 	__u8 target;     /* where its flow leads: enum flow_target */
 	__u8 hops;       /* what that takes from the TTL */

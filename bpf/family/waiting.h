@@ -20,7 +20,7 @@ static __always_inline struct waiting_ends *waiting_ends_of_family(void)
 }
 
 /* flow_waits puts a packet's flow into the queue. A full one forgets who has waited for longest. */
-static __always_inline void flow_waits(const packet_t *p, __u32 now)
+static __always_inline void flow_waits(const packet_t *p)
 {
 	struct waiting_ends *ends = waiting_ends_of_family();
 	waiting_t *last;
@@ -33,11 +33,23 @@ static __always_inline void flow_waits(const packet_t *p, __u32 now)
 	if (!last)
 		return;
 	last->key = p->key;
-	last->since = now;
+	last->begun = ends->begun;
 }
 
-/* The one that has waited for longest, and for a second, taken out of the queue; or NULL. */
-static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u32 now)
+/*
+ * How many flows begin while one waits: an eighth of the nursery, in which each has two
+ * halves. Nobody is pushed out before, however fast they come, and most connections are
+ * over by then. No more than the queue has room for.
+ */
+static __always_inline __s32 waiting_patience(void)
+{
+	__u32 halves = ((struct bpf_map *)&AF(nursery))->max_entries;
+
+	return halves / 16 < WAITING_FLOWS / 2 ? halves / 16 : WAITING_FLOWS / 2;
+}
+
+/* The one that has waited for longest, and for long enough, taken out of the queue; or NULL. */
+static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u32 begun)
 {
 	__u32 head = ends->head, tail = ends->tail, slot;
 	waiting_t *oldest;
@@ -48,43 +60,45 @@ static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u3
 	}
 	slot = head % WAITING_FLOWS;
 	oldest = bpf_map_lookup_elem(&AF(waiting), &slot);
-	/* Signed: another CPU may have put it there after we read the clock. */
-	if (!oldest || head == tail || (__s32)(now - oldest->since) <= 1 ||
+	/* Signed: another CPU may have put it there after we began. */
+	if (!oldest || head == tail || (__s32)(begun - oldest->begun) < waiting_patience() ||
 	    __sync_val_compare_and_swap(&ends->head, head, head + 1) != head)
 		return NULL;
 	return oldest;
 }
 
-/* take_over moves a flow that is still at work, as a packet of it would. */
-static __always_inline void take_over(const waiting_t *waiting, __u32 now)
+/* take_over moves a flow that is still at work, as a packet of it would, but makes it no younger. */
+static __always_inline void take_over(const waiting_t *waiting)
 {
 	flow_t *flow = bpf_map_lookup_elem(&AF(nursery), &waiting->key);
 	packet_t *p;
 
 	if (!flow || flow->head.state & FLOW_TENURED || !(flow->head.state & FLOW_CONFIRMED) ||
-	    flow_closing(flow->head.state) || !flow_alive(&flow->head, waiting->key.protocol, now))
+	    flow_closing(flow->head.state) || !flow_alive(&flow->head, waiting->key.protocol, now_seconds()))
 		return;
 	p = workspace(WORKSPACE_WAITING, sizeof(*p));
 	if (!p)
 		return;
 	p->key = waiting->key;
-	flow_touch(p, flow, now);
+	p->proved = true;
+	flow_touch(p, flow, flow->head.seen);
 }
 
 /* take_over_waiting looks after those that have waited for longest. It is for flows that begin. */
 __noinline int take_over_waiting(void)
 {
 	struct waiting_ends *ends = waiting_ends_of_family();
-	__u32 now = now_seconds();
 	waiting_t *oldest;
+	__u32 begun;
 
 	if (!ends || dry_run)
 		return 0;
+	begun = __sync_add_and_fetch(&ends->begun, 1);
 	for (int i = 0; i < WAITING_AT_ONCE; i++) {
-		oldest = oldest_waiting(ends, now);
+		oldest = oldest_waiting(ends, begun);
 		if (!oldest)
 			return 0;
-		take_over(oldest, now);
+		take_over(oldest);
 	}
 	return 0;
 }

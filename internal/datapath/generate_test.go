@@ -142,6 +142,8 @@ func (g *generator) choose() step {
 		return g.control()
 	case n < 18 && len(g.w.m.Halves()) > 0:
 		return evicts{g.half()}
+	case n < 20:
+		return begins{pick(g, 1, g.w.m.Patience-1, g.w.m.Patience)}
 	case n < 22:
 		return ages{pick(g, seconds...)}
 	case n < 50 && len(g.heard) > 0:

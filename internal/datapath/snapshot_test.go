@@ -13,6 +13,7 @@ type snapshot struct {
 	m      *model.Model
 	tables []table
 	turns  datapath.Turns
+	ends   [2]waitingEnds
 }
 
 // table is one of flows or fragments, which can be brought back, or aged.
@@ -61,7 +62,7 @@ func save[K comparable, V any](w *world, name string, shift func(V, uint32) V) t
 }
 
 func (w *world) snapshot() snapshot {
-	s := snapshot{at: w.settle(), m: w.m.Clone(), tables: w.tables()}
+	s := snapshot{at: w.settle(), m: w.m.Clone(), tables: w.tables(), ends: w.waitingEnds()}
 	must(w.t, w.loader.Maps()["alias_turns"].Lookup(uint32(aliasIndex), &s.turns))
 	return s
 }
@@ -78,6 +79,7 @@ func (w *world) restore(s snapshot) {
 		table.restore(w, later)
 	}
 	w.write("alias_turns", uint32(aliasIndex), s.turns)
+	w.setWaitingEnds(s.ends)
 	for index := range uint32(worldIndices) {
 		w.write("answer_limits", index, uint64(0))
 	}

@@ -59,6 +59,8 @@ type (
 	evicts struct{ half model.Key }
 	// ages lets so many seconds pass without a packet.
 	ages struct{ seconds uint32 }
+	// begins lets so many flows of both families have begun, and nothing left of them.
+	begins struct{ flows uint32 }
 	// silences lets a sender have had its share of our ICMP errors, or not.
 	silences struct {
 		sender uint32
@@ -184,6 +186,16 @@ func (s ages) do(w *world) error {
 	for _, table := range w.tables() {
 		table.restore(w, -s.seconds)
 	}
+	return nil
+}
+
+func (s begins) do(w *world) error {
+	w.m.Begin(s.flows)
+	ends := w.waitingEnds()
+	for i := range ends {
+		ends[i].Begun += s.flows
+	}
+	w.setWaitingEnds(ends)
 	return nil
 }
 

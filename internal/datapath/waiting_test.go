@@ -1,12 +1,10 @@
 package datapath_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"testing"
 
-	"github.com/cilium/ebpf"
-
+	"github.com/sluice-net/sluice/internal/datapath/model"
 	"github.com/sluice-net/sluice/loader"
 )
 
@@ -14,46 +12,49 @@ import (
 const waitingFlows = 32768
 
 // waitingEnds is struct waiting_ends of bpf/types.h.
-type waitingEnds struct{ Head, Tail uint32 }
+type waitingEnds struct{ Head, Tail, Begun uint32 }
 
-// waitingQueue is that of the fixture's family, and where its ends are.
-func (f *fixture) waitingQueue() (queue, ends *ebpf.Map, slot uint32) {
-	all := f.loader.Maps()
-	if f.client.addr.Is6() {
-		return all["waiting6"], all["waiting_ends"], 1
-	}
-	return all["waiting4"], all["waiting_ends"], 0
-}
-
-func (f *fixture) waitingEnds() (e waitingEnds) {
+// waitingEnds are those of the queues of IPv4 and of IPv6.
+func (f *fixture) waitingEnds() (all [2]waitingEnds) {
 	f.t.Helper()
-	_, ends, slot := f.waitingQueue()
-	must(f.t, ends.Lookup(slot, &e))
-	return e
+	for i := range all {
+		must(f.t, f.loader.Maps()["waiting_ends"].Lookup(uint32(i), &all[i]))
+	}
+	return all
 }
+
+func (f *fixture) setWaitingEnds(all [2]waitingEnds) {
+	f.t.Helper()
+	for i := range all {
+		must(f.t, f.loader.Maps()["waiting_ends"].Put(uint32(i), all[i]))
+	}
+}
+
+// queue is the index of the fixture's family's.
+func (f *fixture) queue() int {
+	if f.client.addr.Is6() {
+		return 1
+	}
+	return 0
+}
+
+// patience is how many flows begin while one waits: an eighth of the nursery.
+func (f *fixture) patience() uint32 { return f.loader.Maps()["nursery4"].MaxEntries() / 2 / 8 }
 
 // expectWaiting asserts how many flows wait to be looked after.
 func (f *fixture) expectWaiting(what string, want uint32) {
 	f.t.Helper()
-	if e := f.waitingEnds(); e.Tail-e.Head != want {
+	if e := f.waitingEnds()[f.queue()]; e.Tail-e.Head != want {
 		f.t.Errorf("%s: %d flows wait, want %d", what, e.Tail-e.Head, want)
 	}
 }
 
-// silence lets seconds pass without a packet, for flows and for those that wait.
-func (f *fixture) silence(seconds uint32) {
+// othersBegin lets so many flows have begun, and nothing left of them.
+func (f *fixture) othersBegin(flows uint32) {
 	f.t.Helper()
-	f.older(seconds)
-	queue, _, _ := f.waitingQueue()
-	e := f.waitingEnds()
-	for number := e.Head; number != e.Tail; number++ {
-		slot := number % waitingFlows
-		raw, err := queue.LookupBytes(slot)
-		must(f.t, err)
-		since := raw[len(raw)-4:]
-		binary.NativeEndian.PutUint32(since, binary.NativeEndian.Uint32(since)-seconds)
-		must(f.t, queue.Put(slot, raw))
-	}
+	all := f.waitingEnds()
+	all[f.queue()].Begun += flows
+	f.setWaitingEnds(all)
 }
 
 // confirmed opens flows to as many ports, which are answered and taken up again at once.
@@ -75,14 +76,16 @@ func (f *fixture) begins(n int) {
 }
 
 // TestSilentFlowsProveThemselves covers connections that say nothing after their
-// first second: others that begin take them over, two at a time.
+// first second: others that begin take them over, two at a time, once an eighth of
+// what the nursery has room for has begun.
 func TestSilentFlowsProveThemselves(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		all := f.confirmed(5)
 		f.expectWaiting("confirmed", 5)
+		f.othersBegin(f.patience() - 6) // beside four that began while the first waited
 		f.begins(0)
-		f.expectTiers("in their first second", 12, 0)
-		f.silence(10)
+		f.expectTiers("one too few", 12, 0)
+		f.othersBegin(f.patience())
 		for n, tenured := range []int{4, 8, 10, 10} {
 			f.begins(n + 1)
 			f.expectTiers(fmt.Sprintf("%d have begun", n+1), 12+2*(n+1)-tenured, tenured)
@@ -110,7 +113,7 @@ func TestEachHookLooksAfterTheSilent(t *testing.T) {
 		} {
 			f.evictAll()
 			f.confirmed(1)
-			f.silence(10)
+			f.othersBegin(f.patience())
 			begin()
 			f.expectTiers(name, 2, 2)
 		}
@@ -124,7 +127,7 @@ func TestWhoIsNotTakenOver(t *testing.T) {
 			"finished":          func(c conversation) { c.sends(fin | ack); c.receives(fin | ack) },
 			"reset":             func(c conversation) { c.receives(rst) },
 			"evicted":           func(conversation) { f.evictAll() },
-			"timed out":         func(conversation) { f.silence(7441) },
+			"timed out":         func(conversation) { f.older(7441) },
 			"without its rule":  func(conversation) { must(t, f.maps.ClearRule(masqueradeOne)) },
 			"of another's half": func(c conversation) { f.evict(c.forward) },
 		} {
@@ -132,7 +135,7 @@ func TestWhoIsNotTakenOver(t *testing.T) {
 			f.entries()
 			c := f.confirmed(1)[0]
 			ends(c)
-			f.silence(2)
+			f.othersBegin(f.patience())
 			f.fromOutside(f.client.udp(40000, at(f.host, published)))
 			if n := len(f.tier("flows")); n != 0 {
 				t.Errorf("%s: %d halves are tenured: %+v", name, n, f.halves())
@@ -146,41 +149,69 @@ func TestWhoIsNotTakenOver(t *testing.T) {
 // go on to be looked after.
 func TestFullQueueForgetsTheOldest(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
-		_, ends, slot := f.waitingQueue()
 		for _, before := range []uint32{0, 1<<32 - waitingFlows - 3} { // numbers come round
 			f.evictAll()
-			must(t, ends.Put(slot, waitingEnds{before, before + waitingFlows + 2}))
+			ends := waitingEnds{Head: before, Tail: before + waitingFlows + 2}
+			f.setWaitingEnds([2]waitingEnds{ends, ends})
 			f.confirmed(1)
-			f.silence(10)
+			f.othersBegin(f.patience())
 			for n := range 3 {
 				f.begins(n)
 			}
-			if e := f.waitingEnds(); e.Tail-e.Head >= waitingFlows {
-				t.Errorf("%d wait: the queue is stuck", e.Tail-e.Head)
+			ends = f.waitingEnds()[f.queue()]
+			if ends.Tail-ends.Head >= waitingFlows {
+				t.Errorf("%d wait: the queue is stuck", ends.Tail-ends.Head)
 			}
-			must(t, ends.Put(slot, waitingEnds{f.waitingEnds().Tail - 1, f.waitingEnds().Tail}))
+			ends.Head = ends.Tail - 1
+			f.setWaitingEnds([2]waitingEnds{ends, ends})
 			f.begins(9)
 			f.expectTiers("the newest", 8, 2)
 		}
 	})
 }
 
-// TestShortConnectionsLeaveSilentFlows covers a connection that has been silent since
-// its first second, while more short ones come and go than the nursery has room for.
-func TestShortConnectionsLeaveSilentFlows(t *testing.T) {
+// TestFloodsLeaveSilentFlows covers a connection that has been silent since it began,
+// while others come and go, all within its first second, until there were twice as
+// many as the nursery has room for.
+func TestFloodsLeaveSilentFlows(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, goes := range map[string]func(c conversation){
+			"short": func(c conversation) {
+				c.receives(syn | ack)
+				c.sends(ack)
+				c.sends(fin | ack)
+				c.receives(fin | ack)
+			},
+			"unanswered":         func(conversation) {},
+			"answered":           func(c conversation) { c.receives(syn | ack) },
+			"answered and reset": func(c conversation) { c.receives(syn | ack); c.sends(rst) },
+		} {
+			f.evictAll()
+			c := f.confirmed(1)[0]
+			for i := range uint16(16 * f.patience()) {
+				goes(f.converse(f.a.tcp(10000+i, f.remote.at(443), syn)))
+			}
+			c.expectAlive(name)
+			if n := len(f.tier("flows")); n != 2 {
+				t.Errorf("%s: %d halves are tenured", name, n)
+			}
+		}
+	})
+}
+
+// TestTakenOverIsNoYounger: that another flow begins is no packet of the one that waits.
+func TestTakenOverIsNoYounger(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		c := f.confirmed(1)[0]
-		f.silence(10)
-		for i := range uint16(4000) { // two halves each, in a nursery of 4096
-			short := f.converse(f.a.tcp(10000+i, f.remote.at(443), syn))
-			short.receives(syn | ack)
-			short.sends(ack)
-			short.sends(fin | ack)
-			short.receives(fin | ack)
-		}
-		c.expectAlive("after the short ones")
-		if n := len(f.tier("flows")); n != 2 {
-			t.Errorf("%d halves are tenured", n)
+		f.older(100)
+		before := f.half(c.forward).Head
+		f.othersBegin(f.patience())
+		f.begins(0)
+		for _, key := range []model.Key{c.forward, c.back} {
+			if half, ok := f.tier("flows")[key]; !ok || half.Head.Seen != before.Seen || half.Head.Created != before.Created {
+				t.Errorf("%v: tenured %v, created and seen %d and %d, want %d and %d",
+					key, ok, half.Head.Created, half.Head.Seen, before.Created, before.Seen)
+			}
 		}
 	})
 }

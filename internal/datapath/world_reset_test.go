@@ -20,6 +20,7 @@ func (w *world) reset() {
 	w.closeSockets()
 	w.m = model.New()
 	w.m.LocalPorts = w.config.LocalPorts
+	w.m.Patience = w.patience()
 	w.m.Devices[uint32(w.uplink)] = hostMAC
 	w.setThird(true)
 	w.modelRoutes()
@@ -145,7 +146,7 @@ func (w *world) emptyTables() {
 	again, err := maps.New(w.loader.Maps())
 	must(w.t, err)
 	w.maps = again
-	must(w.t, empty(w.loader.Maps()["waiting_ends"]))
+	w.setWaitingEnds([2]waitingEnds{})
 	for key := range w.halves() {
 		w.evict(key)
 	}

@@ -93,7 +93,8 @@ func newFlooder(order floodOrder, from, to net.HardwareAddr) *flooder {
 	}
 	f.frame = k.bytes()
 	if src.Addr().Is4() {
-		f.header, f.transport = f.frame[14:34], f.frame[34:]
+		length := binary.BigEndian.Uint16(f.frame[14+2:]) // what follows fills the least frame of Ethernet
+		f.header, f.transport = f.frame[14:34], f.frame[34:14+length]
 		f.src, f.dst = f.header[12:16], f.header[16:20]
 	} else {
 		f.transport = f.frame[54:]

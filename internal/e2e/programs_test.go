@@ -62,9 +62,8 @@ func udpEcho(args []string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := conn.WriteTo(fmt.Appendf(nil, "%s %s", from, buffer[:n]), from); err != nil {
-			return err
-		}
+		// Who cannot be reached is no reason to leave the others without an answer.
+		_, _ = conn.WriteTo(fmt.Appendf(nil, "%s %s", from, buffer[:n]), from)
 	}
 }
 

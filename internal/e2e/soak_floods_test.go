@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-net/sluice/internal/conntrack"
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/loader"
 )
@@ -48,7 +50,10 @@ func soakFloods(t *testing.T, seed uint64) {
 				k.order.Seed = seed + uint64(i)
 				x.run(k, ways)
 			}
-			t.Logf("those that lived for 4 s: %v", long.stop())
+			lived := long.stop()
+			if t.Logf("those that lived for 4 s: %v", lived); lived.Failed > 0 {
+				t.Error("some of those that lived for 4 s were lost")
+			}
 			kept.expectKept()
 			x.Logf("the daemon: %d KB before, %d KB after; halves %v, drops: %s",
 				before, residentKB(x.Lab), x.entries(), named(systemInfo(x.Lab).Drops))
@@ -81,37 +86,54 @@ func newFloodLab(t *testing.T, f family) *floodLab {
 
 // floodKind is a flood, and where it comes from.
 type floodKind struct {
-	name  string
-	from  *lab.Namespace
-	order floodOrder
+	name     string
+	from     *lab.Namespace
+	order    floodOrder
+	answered bool
+	left     []string // flags of `conntrack ls`, for the flows that it leaves
 }
 
 func (x *floodLab) floods() []floodKind {
 	host := netip.MustParsePrefix(whole(x.family.host))
 	beside := netip.MustParsePrefix(whole(x.family.addressOf(x.Lab, "beside", "dual")))
-	hostMAC, client := macOf(x.Host, "eth0").String(), x.Client
+	hostMAC := macOf(x.Host, "eth0").String()
 	gateway := macOf(x.Host, bridgeOf(x.Lab, "dual")).String()
-	published := func(name string, syn bool, from netip.Prefix, port uint16) floodKind {
-		return floodKind{"published, " + name, client, floodOrder{SYN: syn, Device: "eth0", MAC: hostMAC, Sources: from, Destinations: host, Port: port}}
+	published := func(syn bool, from netip.Prefix, port uint16) floodKind {
+		order := floodOrder{SYN: syn, MAC: hostMAC, Sources: from, Destinations: host, Port: port}
+		return x.flood("published", x.Client, order, "--src", from)
 	}
-	masqueraded := func(name string, syn bool, to netip.Prefix, port uint16) floodKind {
-		return floodKind{"masqueraded, " + name, x.beside, floodOrder{SYN: syn, Device: "eth0", MAC: gateway, Sources: beside, Destinations: to, Port: port}}
+	masqueraded := func(syn bool, to netip.Prefix, port uint16) floodKind {
+		order := floodOrder{SYN: syn, MAC: gateway, Sources: beside, Destinations: to, Port: port}
+		return x.flood("masqueraded", x.beside, order, "--dst", to)
 	}
 	return []floodKind{
-		published("UDP", false, x.nets.silent, 5353),
-		published("UDP, answered", false, x.nets.near, 5353),
-		published("SYN", true, x.nets.silent, 8081),
-		published("SYN, answered", true, x.nets.near, 8081),
-		masqueraded("UDP", false, x.nets.silent, 9),
-		masqueraded("SYN", true, x.nets.silent, 9),
-		masqueraded("SYN, answered", true, x.nets.near, 7000),
+		published(false, x.nets.silent, 5353),
+		published(false, x.nets.near, 5353),
+		published(true, x.nets.silent, 8081),
+		published(true, x.nets.near, 8081),
+		masqueraded(false, x.nets.silent, 9),
+		masqueraded(true, x.nets.silent, 9),
+		masqueraded(true, x.nets.near, 7000),
 	}
+}
+
+// flood is one whose flows have a network at one end: --src or --dst.
+func (x *floodLab) flood(way string, from *lab.Namespace, order floodOrder, end string, network netip.Prefix) floodKind {
+	order.Device, order.Count = "eth0", *soakFlood
+	name, protocol := way+", UDP", "udp"
+	if order.SYN {
+		name, protocol = way+", SYN", "tcp"
+	}
+	answered := network == x.nets.near
+	if answered {
+		name += ", answered"
+	}
+	return floodKind{name, from, order, answered, []string{"--proto", protocol, end, network.String()}}
 }
 
 // run sends one flood to its end, while short connections are made.
 func (x *floodLab) run(k floodKind, ways []loadWay) {
 	x.Helper()
-	k.order.Count = *soakFlood
 	order, err := json.Marshal(k.order)
 	if err != nil {
 		x.Fatal(err)
@@ -126,9 +148,34 @@ func (x *floodLab) run(k floodKind, ways []loadWay) {
 		x.Fatal(err)
 	}
 	entries, made := x.entries(), short.stop()
+	x.expectAnswered(k)
 	x.Logf("%s %-26s %d packets, %7.0f a second, halves %v: %v", time.Now().Format("15:04:05"), k.name, r.Sent, float64(r.Sent)/r.Seconds, entries, made)
 	if 2*made.Failed > made.Tried {
 		x.Errorf("%s: most new connections failed", k.name)
+	}
+}
+
+// expectAnswered asserts that a flood was what it is called, by what it has left:
+// a host with so much to do does not answer everybody.
+func (x *floodLab) expectAnswered(k floodKind) {
+	x.Helper()
+	count := func(state ...string) int {
+		x.Helper()
+		n, err := strconv.Atoi(x.OK(slices.Concat([]string{"conntrack", "ls", "--count"}, k.left, state)...))
+		if err != nil {
+			x.Fatal(err)
+		}
+		return n
+	}
+	state := conntrack.Unreplied
+	if k.order.SYN {
+		state = conntrack.SYNSent
+	}
+	all := count()
+	answered := all - count("--state", state)
+	x.Logf("%s: %d of %d flows that are left were answered", k.name, answered, all)
+	if all == 0 || k.answered != (10*answered > all) {
+		x.Errorf("%s, but %d of %d flows were answered", k.name, answered, all)
 	}
 }
 

@@ -192,45 +192,62 @@ func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 		state |= flowTenured
 	}
 	if !lost && state&flowConfirmed != 0 && (f.state&flowConfirmed|state&flowTenured) == 0 {
-		queue := m.waitingLike(key)
-		*queue = append(*queue, waiting{key, m.Now})
+		q := m.queueOf(key)
+		q.waiting = append(q.waiting, waiting{key, q.begun})
 	}
 	f.seen, f.state = m.Now, state
-	if m.flows[other] == nil {
-		m.flows[other] = f
+	return m.bringBack(f, other)
+}
+
+// bringBack puts a half back that was evicted; false when its key has gone to
+// another flow.
+func (m *Model) bringBack(f *Flow, half Key) bool {
+	if m.flows[half] == nil {
+		m.flows[half] = f
 	}
-	return m.flows[other] == f
+	return m.flows[half] == f
+}
+
+// queue is where a family's young flows wait.
+type queue struct {
+	begun   uint32 // how many flows have
+	waiting []waiting
 }
 
 // waiting is a half of a flow that was confirmed too young to have proved itself.
 type waiting struct {
 	key   Key
-	since uint32
+	begun uint32 // how many flows had begun then
 }
 
-// waitingLike is the queue of a key's family.
-func (m *Model) waitingLike(key Key) *[]waiting {
+// queueOf is that of a key's family.
+func (m *Model) queueOf(key Key) *queue {
 	if key.Src.Is4() {
-		return &m.waiting[0]
+		return &m.queues[0]
 	}
-	return &m.waiting[1]
+	return &m.queues[1]
 }
 
-// takeOver lets the two that have waited for longest, and for a second, prove
-// themselves without a packet.
-func (m *Model) takeOver(queue *[]waiting) {
+// Begin lets flows of both families begin that nobody sees any more.
+func (m *Model) Begin(flows uint32) {
+	for i := range m.queues {
+		m.queues[i].begun += flows
+	}
+}
+
+// takeOver lets a flow begin, by which the two that have waited for longest prove
+// themselves, if they have for long enough.
+func (m *Model) takeOver(q *queue) {
+	q.begun++
 	for range 2 {
-		if len(*queue) == 0 || int32(m.Now-(*queue)[0].since) <= 1 {
+		if len(q.waiting) == 0 || q.begun-q.waiting[0].begun < m.Patience {
 			return
 		}
-		key := (*queue)[0].key
-		*queue = (*queue)[1:]
+		key := q.waiting[0].key
+		q.waiting = q.waiting[1:]
 		f := m.flows[key]
-		if f == nil || f.state&flowTenured != 0 || f.state&flowConfirmed == 0 || f.state&flowReset != 0 || finished(f.state) || !m.alive(f) {
-			continue
-		}
-		if other := m.flows[f.other(key)]; other == nil || other == f {
-			m.touch(f, key, &packet{protocol: key.Protocol})
+		if f != nil && f.state&(flowConfirmed|flowReset|flowTenured) == flowConfirmed && !finished(f.state) && m.alive(f) && m.bringBack(f, f.other(key)) {
+			f.state |= flowTenured
 		}
 	}
 }

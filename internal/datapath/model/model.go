@@ -102,6 +102,7 @@ type Model struct {
 	Aliases    map[netip.Addr]Alias
 	Sockets    []Socket
 	Silent     map[uint32]bool // senders that have had their share of errors
+	Patience   uint32          // how many flows begin before one that waits is looked after
 	// Took is the source port that the datapath gave to the flow of a key.
 	Took func(forward Key) (uint16, bool)
 
@@ -116,7 +117,7 @@ type Model struct {
 	turns               map[turn]uint64
 	flows               map[Key]*Flow
 	fragments           map[fragmentKey]fragment
-	waiting             [2][]waiting // of IPv4 and of IPv6
+	queues              [2]queue // of IPv4 and of IPv6
 }
 
 // New is a model of a datapath without entries.
@@ -192,8 +193,8 @@ func (m *Model) Clone() *Model {
 	c := *m
 	c.Packets, c.Drops, c.Rules = stdmaps.Clone(m.Packets), stdmaps.Clone(m.Drops), stdmaps.Clone(m.Rules)
 	c.turns, c.fragments = stdmaps.Clone(m.turns), stdmaps.Clone(m.fragments)
-	for i, queue := range m.waiting {
-		c.waiting[i] = slices.Clone(queue)
+	for i, q := range m.queues {
+		c.queues[i].waiting = slices.Clone(q.waiting)
 	}
 	c.flows = map[Key]*Flow{}
 	clones := map[*Flow]*Flow{}

@@ -325,7 +325,7 @@ func (m *Model) open(p *packet, f *Flow) verdict {
 		counters.FlowBytes += uint64(p.length())
 		m.Rules[f.rule.index] = counters
 	}
-	m.takeOver(m.waitingLike(f.Forward))
+	m.takeOver(m.queueOf(f.Forward))
 	return m.carry(p, f, nil)
 }
 
