@@ -122,7 +122,7 @@ func (p *packet) skipExtension() bool {
 	if len(e) < 8 {
 		return false
 	}
-	length := int(e[1]+1) * 8
+	length := (int(e[1]) + 1) * 8
 	switch p.protocol {
 	case unix.IPPROTO_FRAGMENT:
 		length = 8
