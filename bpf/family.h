@@ -203,6 +203,8 @@
 #define fast_out AF(fast_out)
 #define not_ours AF(not_ours)
 #define uplink_ip AF(uplink_ip)
+#define host_socket_takes AF(host_socket_takes)
+#define flow_is_carried AF(flow_is_carried)
 #define uplink_hook AF(uplink_hook)
 #define from_loopback AF(from_loopback)
 #define aim AF(aim)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What ICMP errors of our own look like, and how many we send. */
+/* What answers of our own look like, and when we send none. */
 #ifndef SLUICE_LIMIT_H
 #define SLUICE_LIMIT_H
 
@@ -9,6 +9,18 @@
 #define ANSWER_TTL 64
 #define ANSWER_CLASS 0xc0   /* internetwork control, RFC 1812 4.3.2.5 */
 #define ANSWER_TRANSPORT 20 /* how much of the transport header is quoted */
+
+/*
+ * Whether a flow may be on its way from another layout's maps: then nobody can say
+ * that a connection is lost, and its packet will come again.
+ */
+static __always_inline bool flows_are_carried(void)
+{
+	__u32 slot = 0;
+	__u64 *until = bpf_map_lookup_elem(&carrying_until, &slot);
+
+	return until && *until > bpf_ktime_get_ns();
+}
 
 /* At most so many a second to each endpoint, and to all that is outside. */
 #define ANSWER_INTERVAL_NS 1000000ULL

@@ -92,6 +92,9 @@ MAP(masquerade_retries, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1);
 MAP(packet_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, HOOKS * VERDICTS);
 MAP(drop_counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, REASONS);
 
+/* Until when flows are being carried over from another layout's maps (CLOCK_MONOTONIC, ns); 0 else. */
+MAP(carrying_until, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1);
+
 /* Until when dropped packets are to be reported (CLOCK_MONOTONIC, ns); how many were, by reason. */
 MAP(report_lease, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1);
 MAP(report_budgets, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct report_budget, REASONS);

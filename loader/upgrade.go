@@ -1,11 +1,15 @@
 package loader
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/maps"
 )
 
 // Upgrade is what Open has made of the maps of another layout. One whose keys and
@@ -83,7 +87,8 @@ func (l *Loader) keepBegun(others []pins) (bool, error) {
 
 // upgrade fills the maps, gives the links that are there the new programs, and
 // removes the other layouts' pins. In between, programs of both layouts are at
-// work for some milliseconds: what begins then is carried over in the end.
+// work for some milliseconds: what begins then is carried over in the end, and
+// nobody is told meanwhile that his connection is lost.
 func (l *Loader) upgrade(others []pins) error {
 	l.upgraded = &Upgrade{Carried: map[string]int{}, Lost: map[string]error{}}
 	for _, from := range others {
@@ -95,14 +100,58 @@ func (l *Loader) upgrade(others []pins) error {
 	if err := l.finishPins(); err != nil {
 		return err
 	}
+	if err := l.sayCarrying(others, carryingAtMost); err != nil {
+		return err
+	}
 	for _, from := range others {
 		if err := l.takeLinks(from); err != nil {
 			return err
 		}
 	}
 	for _, from := range others {
-		if err := errors.Join(l.carryFlows(from), os.RemoveAll(from.layout())); err != nil {
+		if err := l.carryFlows(from); err != nil {
 			return err
+		}
+	}
+	if err := l.sayCarrying(others, 0); err != nil {
+		return err
+	}
+	for _, from := range others {
+		if err := os.RemoveAll(from.layout()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryingAtMost is when programs give a flow up that is carried over by a loader
+// that does not come to its end.
+const carryingAtMost = 10 * time.Second
+
+// sayCarrying tells the programs of this layout and of others for how long flows
+// may be on their way from now on, 0 for no longer.
+func (l *Loader) sayCarrying(others []pins, d time.Duration) error {
+	until := uint64(0)
+	if d > 0 {
+		now, err := maps.Uptime()
+		if err != nil {
+			return err
+		}
+		until = uint64((now + d).Nanoseconds())
+	}
+	const name = "carrying_until"
+	tell := func(m *ebpf.Map) error {
+		if m.ValueSize() != 8 {
+			return nil // another layout's, which means something else by it
+		}
+		return m.Put(uint32(0), until)
+	}
+	if err := tell(l.maps[name]); err != nil {
+		return fmt.Errorf("write to %s: %w", name, err)
+	}
+	for _, from := range others {
+		if err := from.withMap(name, tell); err != nil {
+			return fmt.Errorf("write to %s of %s: %w", name, from.version, err)
 		}
 	}
 	return nil

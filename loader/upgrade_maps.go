@@ -75,7 +75,35 @@ func (l *Loader) carryMaps(from pins) error {
 			return err
 		}
 	}
+	if err := l.partCursors(from); err != nil {
+		return err
+	}
 	return l.carryFlows(from)
+}
+
+// apart is how far the searches for a port of two layouts' programs begin from each
+// other: more than there are flows while both are at work.
+const apart = 1 << 14
+
+// partCursors keeps programs of both layouts from giving one port to two flows: each
+// looks into tables of its own while they are side by side.
+func (l *Loader) partCursors(from pins) error {
+	cursors := l.maps["snat_cursors"]
+	return from.withMap("snat_cursors", func(old *ebpf.Map) error {
+		if shared, err := sameMap(old, cursors); shared || err != nil {
+			return err
+		}
+		for slot := range cursors.MaxEntries() {
+			var at uint32
+			if err := cursors.Lookup(slot, &at); err != nil {
+				return fmt.Errorf("read snat_cursors: %w", err)
+			}
+			if err := cursors.Put(slot, at+apart); err != nil {
+				return fmt.Errorf("write to snat_cursors: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 func (l *Loader) carryFlows(from pins) error {
@@ -114,28 +142,35 @@ func (l *Loader) loseFlows(why error) error {
 // carryMap fills a map, if its entries can become those of this layout. One that
 // is new here has none.
 func (l *Loader) carryMap(from pins, name string) error {
-	old, err := ebpf.LoadPinnedMap(from.mapPin(name), nil)
+	return from.withMap(name, func(old *ebpf.Map) error {
+		if shared, err := sameMap(old, l.maps[name]); shared || err != nil {
+			return err
+		}
+		c, err := newCarrier(old, l.maps[name])
+		if err != nil {
+			l.upgraded.Lost[name] = err
+			return nil
+		}
+		n, err := c.carry()
+		l.upgraded.Carried[name] += n
+		if err != nil {
+			return fmt.Errorf("carry over %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// withMap calls use with a pinned map, if there is one of that name.
+func (p pins) withMap(name string, use func(*ebpf.Map) error) error {
+	m, err := ebpf.LoadPinnedMap(p.mapPin(name), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer old.Close()
-	if shared, err := sameMap(old, l.maps[name]); shared || err != nil {
-		return err
-	}
-	c, err := newCarrier(old, l.maps[name])
-	if err != nil {
-		l.upgraded.Lost[name] = err
-		return nil
-	}
-	n, err := c.carry()
-	l.upgraded.Carried[name] += n
-	if err != nil {
-		return fmt.Errorf("carry over %s: %w", name, err)
-	}
-	return nil
+	defer m.Close()
+	return use(m)
 }
 
 // sameMap reports whether two descriptors are of one map.

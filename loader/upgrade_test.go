@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -102,6 +103,45 @@ func TestUpgrade(t *testing.T) {
 	second.Close()
 	if u := h.open("").Upgraded(); u != nil {
 		t.Errorf("upgraded again: %+v", u)
+	}
+}
+
+// Programs of two layouts look for ports far from each other, where their tables are
+// not the same.
+func TestUpgradePartsTheSearchesForPorts(t *testing.T) {
+	t.Parallel()
+	for changed, want := range map[bool][2]uint32{false: {0, 7}, true: {1 << 14, 7 + 1<<14}} {
+		h := newHost(t)
+		first := h.open("")
+		must(t, first.Maps()["snat_cursors"].Put(uint32(9), uint32(7)))
+		first.Close()
+		h.becomesOther()
+		if changed {
+			h.changeOther("snat_cursors")
+		}
+		second := h.open("")
+		var got [2]uint32
+		must(t, second.Maps()["snat_cursors"].Lookup(uint32(8), &got[0]))
+		must(t, second.Maps()["snat_cursors"].Lookup(uint32(9), &got[1]))
+		equal(t, fmt.Sprintf("cursors, changed %v", changed), got, want)
+	}
+}
+
+// Who lost nothing is told nothing: the pause of resets is over with the upgrade.
+func TestUpgradeEndsThePauseOfResets(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	first := h.open("")
+	must(t, first.Maps()["carrying_until"].Put(uint32(0), uint64(1)))
+	h.becomesOther()
+	h.changeOther("carrying_until")
+	second := h.open("")
+	for which, l := range map[string]*loader.Loader{"before": first, "after": second} {
+		var until uint64
+		must(t, l.Maps()["carrying_until"].Lookup(uint32(0), &until))
+		if which == "after" && until != 0 {
+			t.Errorf("resets are paused until %d", until)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ __noinline int answer_reset(struct __sk_buff *skb, packet_t *p, __u64 flags)
 	if (!p)
 		return TC_ACT_SHOT;
 	tcp = transport_bytes(skb, p, sizeof(*tcp));
-	if (!tcp || tcp->flags & TCP_RST || !answer_allowed(p->sender))
+	if (!tcp || tcp->flags & TCP_RST || flows_are_carried() || !answer_allowed(p->sender))
 		return TC_ACT_SHOT;
 	reset = reset_for(tcp, p->length + LINK_LEN - p->transport - (tcp->data_offset >> 4) * 4);
 	if (bpf_skb_change_tail(skb, LINK_LEN + sizeof(ip_header_t) + sizeof(reset), 0) ||

@@ -18,6 +18,7 @@ import (
 const (
 	bridgeMapAliasTurns            = "alias_turns"
 	bridgeMapAnswerLimits          = "answer_limits"
+	bridgeMapCarryingUntil         = "carrying_until"
 	bridgeMapDeviceHints           = "device_hints"
 	bridgeMapDevices               = "devices"
 	bridgeMapDropCounts            = "drop_counts"
@@ -131,6 +132,7 @@ type bridgeProgramSpecs struct {
 type bridgeMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -220,6 +222,7 @@ func (o *bridgeObjects) Close() error {
 type bridgeMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -265,6 +268,7 @@ func (m *bridgeMaps) Close() error {
 	return _BridgeClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,

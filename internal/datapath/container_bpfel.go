@@ -18,6 +18,7 @@ import (
 const (
 	containerMapAliasTurns            = "alias_turns"
 	containerMapAnswerLimits          = "answer_limits"
+	containerMapCarryingUntil         = "carrying_until"
 	containerMapDeviceHints           = "device_hints"
 	containerMapDevices               = "devices"
 	containerMapDropCounts            = "drop_counts"
@@ -131,6 +132,7 @@ type containerProgramSpecs struct {
 type containerMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -220,6 +222,7 @@ func (o *containerObjects) Close() error {
 type containerMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -265,6 +268,7 @@ func (m *containerMaps) Close() error {
 	return _ContainerClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,

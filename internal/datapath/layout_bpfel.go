@@ -273,6 +273,7 @@ type layoutVip struct {
 const (
 	layoutMapAliasTurns        = "alias_turns"
 	layoutMapAnswerLimits      = "answer_limits"
+	layoutMapCarryingUntil     = "carrying_until"
 	layoutMapDeviceHints       = "device_hints"
 	layoutMapDevices           = "devices"
 	layoutMapDropCounts        = "drop_counts"
@@ -369,6 +370,7 @@ type layoutProgramSpecs struct {
 type layoutMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -443,6 +445,7 @@ func (o *layoutObjects) Close() error {
 type layoutMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -488,6 +491,7 @@ func (m *layoutMaps) Close() error {
 	return _LayoutClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/gopacket/layers"
 
@@ -70,8 +71,8 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// TestNoReset covers what gets none: a reset, and senders that have had their
-// share.
+// TestNoReset covers what gets none: a reset, senders that have had their share, and
+// everybody while flows are being carried over, which ends by itself.
 func TestNoReset(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		f.dropsFrom(f.a, f.a.tcp(1, at(f.nobody, 80), syn), reasons.NoEndpoint)
@@ -79,6 +80,11 @@ func TestNoReset(t *testing.T) {
 			f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), flags), reasons.NoFlow)
 		}
 		f.dropsFrom(f.a, f.a.icmp(f.cast.icmp.reply, 1, f.remote.addr), reasons.NoFlow)
+		f.write("carrying_until", uint32(0), uint64(time.Duration(uptime(f.t)+100)*time.Second))
+		f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
+		f.write("carrying_until", uint32(0), uint64(time.Duration(uptime(f.t)-1)*time.Second))
+		f.expectReset("no longer", datapath.HookContainer, f.a.ifindex, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
+		f.write("carrying_until", uint32(0), uint64(0))
 		f.useUpAnswers(f.a.index)
 		f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
 	})

@@ -18,6 +18,7 @@ import (
 const (
 	resolverMapAliasTurns            = "alias_turns"
 	resolverMapAnswerLimits          = "answer_limits"
+	resolverMapCarryingUntil         = "carrying_until"
 	resolverMapDeviceHints           = "device_hints"
 	resolverMapDevices               = "devices"
 	resolverMapDropCounts            = "drop_counts"
@@ -131,6 +132,7 @@ type resolverProgramSpecs struct {
 type resolverMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -220,6 +222,7 @@ func (o *resolverObjects) Close() error {
 type resolverMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -265,6 +268,7 @@ func (m *resolverMaps) Close() error {
 	return _ResolverClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,

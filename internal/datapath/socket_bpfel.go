@@ -18,6 +18,7 @@ import (
 const (
 	socketMapAliasTurns            = "alias_turns"
 	socketMapAnswerLimits          = "answer_limits"
+	socketMapCarryingUntil         = "carrying_until"
 	socketMapDeviceHints           = "device_hints"
 	socketMapDevices               = "devices"
 	socketMapDropCounts            = "drop_counts"
@@ -149,6 +150,7 @@ type socketProgramSpecs struct {
 type socketMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -238,6 +240,7 @@ func (o *socketObjects) Close() error {
 type socketMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -283,6 +286,7 @@ func (m *socketMaps) Close() error {
 	return _SocketClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,

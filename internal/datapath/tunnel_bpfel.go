@@ -18,6 +18,7 @@ import (
 const (
 	tunnelMapAliasTurns            = "alias_turns"
 	tunnelMapAnswerLimits          = "answer_limits"
+	tunnelMapCarryingUntil         = "carrying_until"
 	tunnelMapDeviceHints           = "device_hints"
 	tunnelMapDevices               = "devices"
 	tunnelMapDropCounts            = "drop_counts"
@@ -131,6 +132,7 @@ type tunnelProgramSpecs struct {
 type tunnelMapSpecs struct {
 	AliasTurns        *ebpf.MapSpec `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.MapSpec `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.MapSpec `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.MapSpec `ebpf:"device_hints"`
 	Devices           *ebpf.MapSpec `ebpf:"devices"`
 	DropCounts        *ebpf.MapSpec `ebpf:"drop_counts"`
@@ -220,6 +222,7 @@ func (o *tunnelObjects) Close() error {
 type tunnelMaps struct {
 	AliasTurns        *ebpf.Map `ebpf:"alias_turns"`
 	AnswerLimits      *ebpf.Map `ebpf:"answer_limits"`
+	CarryingUntil     *ebpf.Map `ebpf:"carrying_until"`
 	DeviceHints       *ebpf.Map `ebpf:"device_hints"`
 	Devices           *ebpf.Map `ebpf:"devices"`
 	DropCounts        *ebpf.Map `ebpf:"drop_counts"`
@@ -265,6 +268,7 @@ func (m *tunnelMaps) Close() error {
 	return _TunnelClose(
 		m.AliasTurns,
 		m.AnswerLimits,
+		m.CarryingUntil,
 		m.DeviceHints,
 		m.Devices,
 		m.DropCounts,
