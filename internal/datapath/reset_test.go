@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/datapath/model"
 	"github.com/sluice-net/sluice/internal/reasons"
 	"github.com/sluice-net/sluice/loader"
 )
@@ -80,12 +82,46 @@ func TestNoReset(t *testing.T) {
 			f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), flags), reasons.NoFlow)
 		}
 		f.dropsFrom(f.a, f.a.icmp(f.cast.icmp.reply, 1, f.remote.addr), reasons.NoFlow)
-		f.write("carrying_until", uint32(0), uint64(time.Duration(uptime(f.t)+100)*time.Second))
+		f.carrying(100)
 		f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
-		f.write("carrying_until", uint32(0), uint64(time.Duration(uptime(f.t)-1)*time.Second))
+		f.carrying(-1)
 		f.expectReset("no longer", datapath.HookContainer, f.a.ifindex, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
-		f.write("carrying_until", uint32(0), uint64(0))
 		f.useUpAnswers(f.a.index)
 		f.dropsFrom(f.a, f.a.tcp(1, f.remote.at(443), ack), reasons.NoFlow)
+	})
+}
+
+// carrying lets flows be carried over from another layout for so many seconds from now on.
+func (f *fixture) carrying(seconds int) {
+	f.t.Helper()
+	f.write("carrying_until", uint32(0), uint64(time.Duration(int(uptime(f.t))+seconds)*time.Second))
+}
+
+// TestStackWaitsForFlows covers what the host's stack would answer by a reset while
+// flows are being carried over: segments of no flow that no socket of the host takes.
+func TestStackWaitsForFlows(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		passes := func(what string, sent frame) {
+			t.Helper()
+			verdict, out := f.fromOutside(sent)
+			f.expect(what, verdict, out, next, sent)
+		}
+		ofFlow := f.client.tcp(40000, at(f.host, published), ack)
+		ofSocket := f.client.tcp(40000, at(f.host, 2222), ack)
+		socket, err := openSocket(model.Socket{Protocol: unix.IPPROTO_TCP, Local: at(f.host, 2222)})
+		must(t, err)
+		defer socket.Close()
+		for _, flags := range []uint8{ack, syn | ack, psh | ack, fin | ack, rst} {
+			ofFlow.flags = flags
+			f.carrying(100)
+			f.dropsFromOutside(ofFlow, reasons.NoFlow)
+			f.carrying(-1)
+			passes("when all are carried", ofFlow)
+		}
+		f.carrying(100)
+		passes("of a socket of the host", ofSocket)
+		passes("for nobody, but opening", f.client.tcp(40000, at(f.host, 2223), syn))
+		passes("of UDP", f.client.udp(40000, at(f.host, 2223)))
+		f.expectNoFlows()
 	})
 }
