@@ -93,6 +93,8 @@
 #define waiting_ends_of_family AF(waiting_ends_of_family)
 #define waiting_patience AF(waiting_patience)
 #define oldest_waiting AF(oldest_waiting)
+#define too_young AF(too_young)
+#define wait_again AF(wait_again)
 #define take_over AF(take_over)
 #define take_over_waiting AF(take_over_waiting)
 #define flow_peek AF(flow_peek)

@@ -53,6 +53,13 @@ const MaxConntrack = 16 << 20
 // has just come.
 const leastYoung = 512
 
+// masqueradePorts is how many ports masquerade has to choose from: those outside
+// ip_local_port_range (snat_ports_above and snat_ports_below of bpf/ports.h).
+func (c Config) masqueradePorts() uint32 {
+	const lowest = 1024
+	return 65535 - uint32(c.LocalPorts[1]) + uint32(max(c.LocalPorts[0], lowest)) - lowest
+}
+
 func (c Config) constants(kernel Features, clock jiffies) map[string]any {
 	constants := map[string]any{
 		"dry_run":           c.DryRun,

@@ -1,7 +1,7 @@
 // Package loader brings the datapath into the kernel: it creates and pins the
 // maps, loads the programs, attaches them to devices and cgroups, adopts what
-// an earlier process left and takes everything away. It never reads or writes
-// an entry: that is package maps' work.
+// an earlier process left and takes everything away. It leaves entries
+// to package maps, but for those that it carries over from another layout.
 package loader
 
 import (

@@ -88,7 +88,7 @@ func (l *Loader) keepBegun(others []pins) (bool, error) {
 // upgrade fills the maps, gives the links that are there the new programs, and
 // removes the other layouts' pins. In between, programs of both layouts are at
 // work for some milliseconds: what begins then is carried over in the end, and
-// nobody is told meanwhile that his connection is lost.
+// no connection of TCP is reset meanwhile.
 func (l *Loader) upgrade(others []pins) error {
 	l.upgraded = &Upgrade{Carried: map[string]int{}, Lost: map[string]error{}}
 	for _, from := range others {
@@ -104,6 +104,9 @@ func (l *Loader) upgrade(others []pins) error {
 		return err
 	}
 	for _, from := range others {
+		if err := l.partCursors(from); err != nil {
+			return err
+		}
 		if err := l.takeLinks(from); err != nil {
 			return err
 		}
@@ -113,7 +116,7 @@ func (l *Loader) upgrade(others []pins) error {
 			return err
 		}
 	}
-	if err := l.sayCarrying(others, 0); err != nil {
+	if err := l.sayCarrying(others, carryingAfter); err != nil {
 		return err
 	}
 	for _, from := range others {
@@ -128,20 +131,20 @@ func (l *Loader) upgrade(others []pins) error {
 // that does not come to its end.
 const carryingAtMost = 10 * time.Second
 
+// carryingAfter is for packets that looked for their flow just before it came.
+const carryingAfter = 50 * time.Millisecond
+
 // sayCarrying tells the programs of this layout and of others for how long flows
-// may be on their way from now on, 0 for no longer.
+// may be on their way from now on.
 func (l *Loader) sayCarrying(others []pins, d time.Duration) error {
-	until := uint64(0)
-	if d > 0 {
-		now, err := maps.Uptime()
-		if err != nil {
-			return err
-		}
-		until = uint64((now + d).Nanoseconds())
+	now, err := maps.Uptime()
+	if err != nil {
+		return err
 	}
+	until := uint64((now + d).Nanoseconds())
 	const name = "carrying_until"
 	tell := func(m *ebpf.Map) error {
-		if m.ValueSize() != 8 {
+		if m.Type() != ebpf.Array || m.ValueSize() != 8 {
 			return nil // another layout's, which means something else by it
 		}
 		return m.Put(uint32(0), until)

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,30 +76,24 @@ func (l *Loader) carryMaps(from pins) error {
 			return err
 		}
 	}
-	if err := l.partCursors(from); err != nil {
-		return err
-	}
 	return l.carryFlows(from)
 }
 
-// apart is how far the searches for a port of two layouts' programs begin from each
-// other: more than there are flows while both are at work.
-const apart = 1 << 14
-
-// partCursors keeps programs of both layouts from giving one port to two flows: each
-// looks into tables of its own while they are side by side.
+// partCursors keeps programs of both layouts from giving one port to two flows while
+// they are side by side, each with a table of its own: ours begin to look half of all
+// ports from where the others' are.
 func (l *Loader) partCursors(from pins) error {
-	cursors := l.maps["snat_cursors"]
+	cursors, apart := l.maps["snat_cursors"], l.config.masqueradePorts()/2
 	return from.withMap("snat_cursors", func(old *ebpf.Map) error {
-		if shared, err := sameMap(old, cursors); shared || err != nil {
+		if shared, err := sameMap(old, cursors); shared || err != nil || l.upgraded.Lost["snat_cursors"] != nil {
 			return err
 		}
-		for slot := range cursors.MaxEntries() {
-			var at uint32
-			if err := cursors.Lookup(slot, &at); err != nil {
-				return fmt.Errorf("read snat_cursors: %w", err)
+		for slot := range min(cursors.MaxEntries(), old.MaxEntries()) {
+			at, err := old.LookupBytes(slot)
+			if err != nil {
+				return fmt.Errorf("read snat_cursors of %s: %w", from.version, err)
 			}
-			if err := cursors.Put(slot, at+apart); err != nil {
+			if err := cursors.Put(slot, binary.NativeEndian.Uint32(at)+apart); err != nil {
 				return fmt.Errorf("write to snat_cursors: %w", err)
 			}
 		}

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/loader"
+	datapathmaps "github.com/sluice-net/sluice/maps"
 )
 
 // other is the directory of a layout that is not ours.
@@ -107,10 +109,11 @@ func TestUpgrade(t *testing.T) {
 }
 
 // Programs of two layouts look for ports far from each other, where their tables are
-// not the same.
+// not the same; also when the upgrade begins anew.
 func TestUpgradePartsTheSearchesForPorts(t *testing.T) {
 	t.Parallel()
-	for changed, want := range map[bool][2]uint32{false: {0, 7}, true: {1 << 14, 7 + 1<<14}} {
+	const apart = 65535 / 2 // of all ports, for the tests have no ip_local_port_range
+	for changed, want := range map[bool]uint32{false: 7, true: 7 + apart} {
 		h := newHost(t)
 		first := h.open("")
 		must(t, first.Maps()["snat_cursors"].Put(uint32(9), uint32(7)))
@@ -119,28 +122,60 @@ func TestUpgradePartsTheSearchesForPorts(t *testing.T) {
 		if changed {
 			h.changeOther("snat_cursors")
 		}
+		for range 2 {
+			h.failUpgrade()
+		}
 		second := h.open("")
-		var got [2]uint32
-		must(t, second.Maps()["snat_cursors"].Lookup(uint32(8), &got[0]))
-		must(t, second.Maps()["snat_cursors"].Lookup(uint32(9), &got[1]))
-		equal(t, fmt.Sprintf("cursors, changed %v", changed), got, want)
+		var got uint32
+		must(t, second.Maps()["snat_cursors"].Lookup(uint32(9), &got))
+		equal(t, fmt.Sprintf("a cursor, changed %v", changed), got, want)
 	}
 }
 
-// Who lost nothing is told nothing: the pause of resets is over with the upgrade.
-func TestUpgradeEndsThePauseOfResets(t *testing.T) {
+// failUpgrade lets one come as far as the links, of which one is none.
+func (h *host) failUpgrade() {
+	h.t.Helper()
+	bogus := filepath.Join(h.other(), "links", "uplink@bogus")
+	must(h.t, os.MkdirAll(filepath.Dir(bogus), 0o700))
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	must(h.t, err)
+	defer m.Close()
+	must(h.t, m.Pin(bogus))
+	if _, err := loader.Open(h.root, loader.Config{OnDemand: true}); err == nil {
+		h.t.Fatal("a map passed for a link")
+	}
+	must(h.t, os.RemoveAll(filepath.Join(loader.PinsDir(h.root), "links")))
+}
+
+// The programs of both layouts are told for how long flows are on their way: for a
+// bounded time, should the loader not come to its end, and for no longer when it does.
+func TestUpgradePausesResets(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	first := h.open("")
-	must(t, first.Maps()["carrying_until"].Put(uint32(0), uint64(1)))
+	h.open("").Close()
 	h.becomesOther()
-	h.changeOther("carrying_until")
-	second := h.open("")
-	for which, l := range map[string]*loader.Loader{"before": first, "after": second} {
+	theirs := h.pinOther("carrying_until", nil)
+	h.failUpgrade()
+	pinned, err := ebpf.LoadPinnedMap(filepath.Join(loader.PinsDir(h.root), "maps", "carrying_until"), nil)
+	must(t, err)
+	defer pinned.Close()
+	left := func(m *ebpf.Map) time.Duration {
+		t.Helper()
 		var until uint64
-		must(t, l.Maps()["carrying_until"].Lookup(uint32(0), &until))
-		if which == "after" && until != 0 {
-			t.Errorf("resets are paused until %d", until)
+		must(t, m.Lookup(uint32(0), &until))
+		now, err := datapathmaps.Uptime()
+		must(t, err)
+		return time.Duration(until) - now
+	}
+	for whose, m := range map[string]*ebpf.Map{"of the other layout": theirs, "ours": pinned} {
+		if d := left(m); d <= 0 || d > 10*time.Second {
+			t.Errorf("%s: resets are paused for %v when an upgrade has failed", whose, d)
+		}
+	}
+	h.open("")
+	for whose, m := range map[string]*ebpf.Map{"of the other layout": theirs, "ours": pinned} {
+		if d := left(m); d > 100*time.Millisecond {
+			t.Errorf("%s: resets are paused for %v when all flows are carried over", whose, d)
 		}
 	}
 }

@@ -30,5 +30,6 @@
 #include "leave.h"
 #include "translate.h"
 #include "ports.h"
+#include "carried.h"
 #include "open.h"
 #include "snat.h"

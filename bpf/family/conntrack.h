@@ -33,7 +33,7 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	else if (p->proved || flow_proved(&flow->head, state, now) || (other && other->head.state & FLOW_TENURED))
 		state |= FLOW_TENURED;
 	if (state & FLOW_CONFIRMED && !((flow->head.state & FLOW_CONFIRMED) | (state & FLOW_TENURED)))
-		flow_waits(p);
+		flow_waits(&p->key);
 	moves = (flow->head.state ^ state) & FLOW_TENURED;
 	flow->head.seen = now;
 	flow->head.state = state;

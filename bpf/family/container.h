@@ -106,7 +106,7 @@ static __always_inline int to_host(struct __sk_buff *skb, packet_t *p, const str
 	__u32 rule = published_to(skb, p);
 
 	if (!rule)
-		return VERDICT_PASS;
+		return flow_is_carried(skb, p) ? drop(p, REASON_NO_FLOW) : VERDICT_PASS;
 	return leaves_internal(s, rule) ? drop(p, REASON_INTERNAL) : publish(skb, p, rule);
 }
 

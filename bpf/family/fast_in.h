@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The fast path of most packets from outside; see fast.h. It decides as uplink.h does. */
 
-/* Whether a port is one of the host's own connections, of which no flow is: see snat.h. */
-static __always_inline bool port_of_host(__u8 protocol, __be16 port)
-{
-	__u32 number = bpf_ntohs(port);
-
-	/* On the stack in any case, or the verifier follows twice what comes behind: with it and without. */
-	asm volatile("" : "+m"(number));
-	return number >= local_port_first && number <= local_port_last && !port_head_at(protocol, &number);
-}
-
 /* fast_in returns what the redirect helper does, or NO_VERDICT. */
 static __always_inline int fast_in(struct __sk_buff *skb, found_t *found)
 {

@@ -46,3 +46,13 @@ static __always_inline bool bind_conflicts(__u8 protocol, addr_t addr, __be16 po
 	}
 	return false;
 }
+
+/* Whether a port is one of the host's own connections, of which no flow is: see snat.h. */
+static __always_inline bool port_of_host(__u8 protocol, __be16 port)
+{
+	__u32 number = bpf_ntohs(port);
+
+	/* On the stack in any case, or the verifier follows twice what comes behind: with it and without. */
+	asm volatile("" : "+m"(number));
+	return number >= local_port_first && number <= local_port_last && !port_head_at(protocol, &number);
+}

@@ -30,26 +30,6 @@ static __always_inline bool martian_source(const packet_t *p)
 	       address_of_a_network(src);
 }
 
-/* Whether a socket of the host, a listening one too, takes a segment. */
-static __always_inline bool host_socket_takes(struct __sk_buff *skb, const packet_t *p)
-{
-	struct bpf_sock_tuple tuple;
-	__u32 size = tuple_of(&tuple, p->key.src, p->key.sport, p->key.dst, p->key.dport);
-	struct bpf_sock *sk = bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-
-	if (!sk)
-		return false;
-	bpf_sk_release(sk);
-	return true;
-}
-
-/* Whether a segment's flow may be on its way from another layout's maps: the stack would end the connection. */
-static __always_inline bool flow_is_carried(struct __sk_buff *skb, const packet_t *p)
-{
-	return p->key.protocol == IPPROTO_TCP && p->has_ports && !tcp_opens(p) && flows_are_carried() &&
-	       !host_socket_takes(skb, p);
-}
-
 /* What is of no flow: it may open one, or be about one. */
 static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p)
 {

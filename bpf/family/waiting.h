@@ -20,7 +20,7 @@ static __always_inline struct waiting_ends *waiting_ends_of_family(void)
 }
 
 /* flow_waits puts a packet's flow into the queue. A full one forgets who has waited for longest. */
-static __always_inline void flow_waits(const packet_t *p)
+static __always_inline void flow_waits(const flow_key_t *key)
 {
 	struct waiting_ends *ends = waiting_ends_of_family();
 	waiting_t *last;
@@ -32,7 +32,7 @@ static __always_inline void flow_waits(const packet_t *p)
 	last = bpf_map_lookup_elem(&AF(waiting), &slot);
 	if (!last)
 		return;
-	last->key = p->key;
+	last->key = *key;
 	last->begun = ends->begun;
 }
 
@@ -67,15 +67,39 @@ static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u3
 	return oldest;
 }
 
+/*
+ * Whether a flow has to be older than that it was pressed. Who opens a connection of TCP
+ * without seeing the answers gets a reset; of the others he may send two datagrams from
+ * each address that there is, and what he gets tenured so pushes out who is at work.
+ */
+static __always_inline bool too_young(const waiting_t *waiting, const flow_t *flow, __u32 now)
+{
+	return waiting->key.protocol != IPPROTO_TCP && now - flow->head.created <= 1;
+}
+
+/* wait_again puts one back that is too young, while others have room. */
+static __always_inline void wait_again(const struct waiting_ends *ends, const waiting_t *waiting)
+{
+	flow_key_t key = waiting->key;
+
+	if (ends->tail - ends->head < WAITING_FLOWS / 2)
+		flow_waits(&key);
+}
+
 /* take_over moves a flow that is still at work, as a packet of it would, but makes it no younger. */
-static __always_inline void take_over(const waiting_t *waiting)
+static __always_inline void take_over(const struct waiting_ends *ends, const waiting_t *waiting)
 {
 	flow_t *flow = bpf_map_lookup_elem(&AF(nursery), &waiting->key);
+	__u32 now = now_seconds();
 	packet_t *p;
 
 	if (!flow || flow->head.state & FLOW_TENURED || !(flow->head.state & FLOW_CONFIRMED) ||
-	    flow_closing(flow->head.state) || !flow_alive(&flow->head, waiting->key.protocol, now_seconds()))
+	    flow_closing(flow->head.state) || !flow_alive(&flow->head, waiting->key.protocol, now))
 		return;
+	if (too_young(waiting, flow, now)) {
+		wait_again(ends, waiting);
+		return;
+	}
 	p = workspace(WORKSPACE_WAITING, sizeof(*p));
 	if (!p)
 		return;
@@ -98,7 +122,7 @@ __noinline int take_over_waiting(void)
 		oldest = oldest_waiting(ends, begun);
 		if (!oldest)
 			return 0;
-		take_over(oldest);
+		take_over(ends, oldest);
 	}
 	return 0;
 }

@@ -119,7 +119,9 @@ func TestStackWaitsForFlows(t *testing.T) {
 			passes("when all are carried", ofFlow)
 		}
 		f.carrying(100)
+		f.dropsFrom(f.a, f.a.tcp(40000, at(f.host, published), ack), reasons.NoFlow)
 		passes("of a socket of the host", ofSocket)
+		passes("of another program's translation", f.client.tcp(40000, at(f.host, 40000), ack))
 		passes("for nobody, but opening", f.client.tcp(40000, at(f.host, 2223), syn))
 		passes("of UDP", f.client.udp(40000, at(f.host, 2223)))
 		f.expectNoFlows()

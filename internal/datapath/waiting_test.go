@@ -199,6 +199,47 @@ func TestFloodsLeaveSilentFlows(t *testing.T) {
 	})
 }
 
+// TestOnlyTCPProvesItselfInItsFirstSecond: anybody can send two datagrams from any
+// address, and what is taken over pushes out who is at work.
+func TestOnlyTCPProvesItselfInItsFirstSecond(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		for name, first := range map[string]frame{"udp": f.a.udp(40000, f.remote.at(53)), "echo": f.a.echo(7, f.remote.addr)} {
+			f.evictAll()
+			c := f.converse(first)
+			c.receives(0)
+			c.sends(0)
+			f.othersBegin(f.patience())
+			f.begins(0)
+			f.expectTiers(name+", young", 4, 0)
+			f.expectWaiting(name, 1)
+			f.older(2)
+			f.begins(1)
+			f.expectTiers(name+", put back", 6, 0)
+			f.othersBegin(f.patience())
+			f.begins(2)
+			f.expectTiers(name+", older", 6, 2)
+			f.expectWaiting(name, 0)
+		}
+	})
+}
+
+// TestUDPFloodLeavesTheTenured covers a flood of UDP that is answered and taken up
+// again, and many times what there is room for.
+func TestUDPFloodLeavesTheTenured(t *testing.T) {
+	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
+		kept := f.confirmed(1)[0]
+		f.older(2)
+		kept.sends(ack)
+		f.expectTiers("before", 0, 2)
+		for i := range uint16(16 * f.patience()) {
+			c := f.converse(f.a.udp(10000+i, f.remote.at(53)))
+			c.receives(0)
+			c.sends(0)
+		}
+		kept.expectAlive("after the flood")
+	})
+}
+
 // TestTakenOverIsNoYounger: that another flow begins is no packet of the one that waits.
 func TestTakenOverIsNoYounger(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {

@@ -51,7 +51,8 @@ func soakFloods(t *testing.T, seed uint64) {
 				x.run(k, ways)
 			}
 			lived := long.stop()
-			if t.Logf("those that lived for 4 s: %v", lived); lived.Failed > 0 {
+			t.Logf("those that lived for 4 s: %v", lived)
+			if lived.Failed > 0 {
 				t.Error("some of those that lived for 4 s were lost")
 			}
 			kept.expectKept()

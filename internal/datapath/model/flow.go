@@ -236,7 +236,8 @@ func (m *Model) Begin(flows uint32) {
 }
 
 // takeOver lets a flow begin, by which the two that have waited for longest prove
-// themselves, if they have for long enough.
+// themselves, if they have for long enough; but of TCP alone, whose openers have seen
+// an answer, before their first second is over.
 func (m *Model) takeOver(q *queue) {
 	q.begun++
 	for range 2 {
@@ -246,10 +247,19 @@ func (m *Model) takeOver(q *queue) {
 		key := q.waiting[0].key
 		q.waiting = q.waiting[1:]
 		f := m.flows[key]
-		if f != nil && f.state&(flowConfirmed|flowReset|flowTenured) == flowConfirmed && !finished(f.state) && m.alive(f) && m.bringBack(f, f.other(key)) {
+		switch {
+		case f == nil || !f.waits() || !m.alive(f):
+		case key.Protocol != unix.IPPROTO_TCP && m.Now-f.created <= 1:
+			q.waiting = append(q.waiting, waiting{key, q.begun})
+		case m.bringBack(f, f.other(key)):
 			f.state |= flowTenured
 		}
 	}
+}
+
+// waits says whether a flow would have proved itself but for its age.
+func (f *Flow) waits() bool {
+	return f.state&(flowConfirmed|flowReset|flowTenured) == flowConfirmed && !finished(f.state)
 }
 
 func (f *Flow) next(forward bool, p *packet) uint8 {
