@@ -223,23 +223,6 @@ func TestOnlyTCPProvesItselfInItsFirstSecond(t *testing.T) {
 	})
 }
 
-// TestUDPFloodLeavesTheTenured covers a flood of UDP that is answered and taken up
-// again, and many times what there is room for.
-func TestUDPFloodLeavesTheTenured(t *testing.T) {
-	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
-		kept := f.confirmed(1)[0]
-		f.older(2)
-		kept.sends(ack)
-		f.expectTiers("before", 0, 2)
-		for i := range uint16(16 * f.patience()) {
-			c := f.converse(f.a.udp(10000+i, f.remote.at(53)))
-			c.receives(0)
-			c.sends(0)
-		}
-		kept.expectAlive("after the flood")
-	})
-}
-
 // TestTakenOverIsNoYounger: that another flow begins is no packet of the one that waits.
 func TestTakenOverIsNoYounger(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
