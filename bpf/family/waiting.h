@@ -68,9 +68,9 @@ static __always_inline waiting_t *oldest_waiting(struct waiting_ends *ends, __u3
 }
 
 /*
- * Whether a flow has to be older than that it was pressed. Who opens a connection of TCP
- * without seeing the answers gets a reset; of the others he may send two datagrams from
- * each address that there is, and what he gets tenured so pushes out who is at work.
+ * Whether a flow has to be older before it is taken over. Who opens a connection of TCP
+ * without seeing the answers gets a reset. But two datagrams from any address confirm a
+ * flow of UDP: what is moved for them, in whatever number, pushes out who is at work.
  */
 static __always_inline bool too_young(const waiting_t *waiting, const flow_t *flow, __u32 now)
 {
