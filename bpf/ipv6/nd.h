@@ -46,7 +46,7 @@ static __always_inline bool own_option(struct __sk_buff *skb, struct packet6 *p,
 	if (size <= sizeof(struct nd_message))
 		return true;
 	m = transport_bytes6(skb, p, sizeof(*m));
-	if (!m || size > sizeof(*m))
+	if (!m || size != sizeof(*m))
 		return false;
 	return (m->option.type != ND_SOURCE_MAC && m->option.type != ND_TARGET_MAC) || same_mac(m->option.mac, e->mac);
 }
