@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -83,6 +84,13 @@ func expectTurn(t testing.TB, what string, members int, ask func() string) {
 	}
 }
 
+// turnPorts are those that expectTurn's datagrams come from.
+var turnPorts atomic.Uint32
+
+// turnPort is the next of them: a datagram from a port that was used a moment ago is
+// of the flow that is there, and gets no turn.
+func turnPort() string { return fmt.Sprintf(":%d", 40000+turnPorts.Add(1)%10000) }
+
 // TestRow13AliasRoundRobin covers every kind of client and protocol: each
 // connection goes to the next member.
 func TestRow13AliasRoundRobin(t *testing.T) {
@@ -91,12 +99,12 @@ func TestRow13AliasRoundRobin(t *testing.T) {
 	addr := net.JoinHostPort(vip(l, "rr"), "80")
 	expectTurn(t, "TCP from a container, by name", 3, func() string { return inside(l, "client", "tcp-ask", "rr:80") })
 	expectTurn(t, "TCP from a container", 3, func() string { return inside(l, "client", "tcp-ask", addr) })
-	expectTurn(t, "UDP from a container", 3, func() string { return inside(l, "client", "udp-ask", addr, "who?") })
+	expectTurn(t, "UDP from a container", 3, func() string { return inside(l, "client", "udp-ask-from", turnPort(), addr, "who?") })
 	expectTurn(t, "TCP from a member", 3, func() string { return inside(l, "m0", "tcp-ask", addr) })
-	expectTurn(t, "UDP from a member, by name", 3, func() string { return inside(l, "m2", "udp-ask", "RR.custombridge:80", "who?") })
-	expectTurn(t, "UDP from a member", 3, func() string { return inside(l, "m1", "udp-ask", addr, "who?") })
+	expectTurn(t, "UDP from a member, by name", 3, func() string { return inside(l, "m2", "udp-ask-from", turnPort(), "RR.custombridge:80", "who?") })
+	expectTurn(t, "UDP from a member", 3, func() string { return inside(l, "m1", "udp-ask-from", turnPort(), addr, "who?") })
 	expectTurn(t, "TCP from the host", 3, func() string { return greeting(l.Host, addr) })
-	expectTurn(t, "UDP from the host", 3, func() string { return datagram(l.Host, addr, "who?") })
+	expectTurn(t, "UDP from the host", 3, func() string { return persist(l.Host, "udp-ask-from", turnPort(), addr, "who?") })
 
 	before := natRule(l, "alias", "rr").Packets
 	for _, from := range []string{"client", "m0"} {

@@ -310,11 +310,11 @@ func TestRow13AliasIPv6(t *testing.T) {
 	}
 	addr := net.JoinHostPort(vip6(l, "rr"), "80")
 	expectTurn(t, "TCP from a container", 3, func() string { return inside(l, "client", "tcp-ask", addr) })
-	expectTurn(t, "UDP from a container", 3, func() string { return inside(l, "client", "udp-ask", addr, "who?") })
+	expectTurn(t, "UDP from a container", 3, func() string { return inside(l, "client", "udp-ask-from", turnPort(), addr, "who?") })
 	expectTurn(t, "TCP from a member", 3, func() string { return inside(l, "m0", "tcp-ask", addr) })
-	expectTurn(t, "UDP from a member", 3, func() string { return inside(l, "m1", "udp-ask", addr, "who?") })
+	expectTurn(t, "UDP from a member", 3, func() string { return inside(l, "m1", "udp-ask-from", turnPort(), addr, "who?") })
 	expectTurn(t, "TCP from the host", 3, func() string { return greeting(l.Host, addr) })
-	expectTurn(t, "UDP from the host", 3, func() string { return datagram(l.Host, addr, "who?") })
+	expectTurn(t, "UDP from the host", 3, func() string { return persist(l.Host, "udp-ask-from", turnPort(), addr, "who?") })
 	before := natRule(l, "alias", "rr").Packets
 	for _, from := range []string{"client", "m0", "client"} {
 		expectPing(l, from, vip6(l, "rr"))
