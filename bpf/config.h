@@ -6,7 +6,7 @@
 #ifndef SLUICE_CONFIG_H
 #define SLUICE_CONFIG_H
 
-#include "abi.h"
+#include "types.h"
 
 /* No map is written: for tracing what would happen to a packet. */
 volatile const bool dry_run = false;
@@ -23,6 +23,11 @@ volatile const bool kernel_context = true;
 volatile const __u32 fib_ifindex = 0;
 /* Of the network namespace that is the host. */
 volatile const __u64 host_netns_cookie = 0;
+
+/* Of the tenured tables: what keys are hashed with, and how many sets there are, less one. */
+volatile const __u32 flow_seed[FLOW_SEED_WORDS] = {};
+volatile const __u32 flow_sets_mask4 = 0;
+volatile const __u32 flow_sets_mask6 = 0;
 
 /* How jiffies tell the time (loader/clock.go): what they were when CLOCK_MONOTONIC
  * was 0, and how long one is, in seconds with 32 fractional bits. */

@@ -5,6 +5,7 @@
 /* No map has these as key or value; a reference keeps them in the BTF. */
 struct drop_event *event_type __attribute__((unused));
 struct flow_head *flow_head_type __attribute__((unused));
+struct flow_request *request_type __attribute__((unused));
 enum hook hook_type __attribute__((unused));
 enum verdict verdict_type __attribute__((unused));
 enum flow_target target_type __attribute__((unused));

@@ -5,6 +5,7 @@
 
 #include "config.h"
 #include "maps.h"
+#include "tags.h"
 #include "wire.h"
 
 /* Seconds of CLOCK_MONOTONIC, without a call: the verifier makes a load of jiffies. */
@@ -123,7 +124,7 @@ __noinline int flow_alive(const struct flow_head *flow, __u8 protocol, __u32 now
 }
 
 /*
- * Whether a flow is alive for a packet of its own, with these TCP flags. A reset
+ * Whether a half is alive for a packet of its flow, with these TCP flags. A reset
  * may be one that nobody heeded: what is no SYN and no reset itself is of the
  * connection as it was before, unless somebody else has taken its place.
  */
@@ -134,10 +135,36 @@ static __always_inline bool flow_goes_on(const struct flow_head *flow, __u8 prot
 	return flow_fresh(flow, protocol, state, now) && flow_owner(flow);
 }
 
-/* Whether a flow is alive and stays as it is when a packet without TCP's flags comes. */
-static __always_inline bool flow_settled(const struct flow_head *flow, __u8 protocol)
+/* Whether a flow has ended for any packet of its own: none gives its place up for a reset that nobody may have heeded. */
+__noinline int flow_over(const struct flow_head *flow, __u8 protocol, __u32 now)
 {
-	return flow->seen == now_seconds() && flow->state == flow_next_state(flow, protocol, 0) && flow_owner(flow);
+	return !flow || !flow_goes_on(flow, protocol, 0, now);
+}
+
+/* How many seconds pass before a packet of a tenured flow tells the other half, too, that it came. */
+#define SEEN_TOGETHER 16
+
+/*
+ * flow_note_time notes when a packet came that changes nothing else; false when the other
+ * half has to be told. That costs as much as the packet, where there are many flows.
+ */
+static __always_inline bool flow_note_time(struct flow_head *flow, __u32 now)
+{
+	if (flow->seen == now)
+		return true;
+	if (!(flow->state & FLOW_TENURED) || flow->alone || (now - flow->created) / SEEN_TOGETHER != (flow->seen - flow->created) / SEEN_TOGETHER)
+		return false;
+	flow->seen = now;
+	return true;
+}
+
+/* Whether a flow is alive, and nothing but its time changes when a packet without TCP's flags comes. */
+static __always_inline bool flow_settled(struct flow_head *flow, __u8 protocol)
+{
+	__u32 now = now_seconds();
+
+	return flow->state == flow_next_state(flow, protocol, 0) && flow_owner(flow) &&
+	       (flow->seen == now || (!dry_run && flow_fresh(flow, protocol, flow->state, now) && flow_note_time(flow, now)));
 }
 
 /*

@@ -183,7 +183,7 @@ struct flow_head {
 	__u8 back_target; /* of the other half */
 	__u16 back_zone;  /* the zone in the other half's key */
 	__u8 hops;        /* what each packet loses of its TTL: 1 where it changes networks */
-	__u8 reserved;
+	__u8 alone;       /* 1 where the other half had to give way: the next packet brings it back */
 	/* The endpoint that the flow belongs to: the one that is masqueraded or
 	 * published. Its generation, when raised, ends the flow. */
 	__u32 endpoint;
@@ -213,6 +213,50 @@ struct flow6 {
 	__be16 sport;
 	__be16 dport;
 	__u8 reserved[8];
+};
+
+/*
+ * The tenured table: entries, FLOW_WAYS to a set, and beside them the sets' tags;
+ * see family/tenured.h.
+ */
+#define FLOW_WAYS 16
+
+/* Secret words that a key is hashed with: as many as IPv6's keys have. */
+#define FLOW_SEED_WORDS 10
+
+struct flow_seed {
+	__u32 words[FLOW_SEED_WORDS];
+};
+
+struct flow_tags {
+	__u64 words[4]; /* of four tags each; 0: the entry is free */
+};
+
+struct flow_entry4 {
+	struct flow4 flow;
+	struct flow_key4 key;
+};
+
+struct flow_entry6 {
+	struct flow6 flow;
+	struct flow_key6 key;
+};
+
+/*
+ * What the program of table.c is asked for, as the frame of a BPF_PROG_TEST_RUN: the
+ * kernel looks at what would be an Ethernet header.
+ */
+#define FLOW_PUT 1   /* insert the entry into the tenured table, unless that has its key */
+#define FLOW_ERASE 2 /* remove the half of the entry's key from wherever it is */
+
+#define FLOW_DONE 1
+#define FLOW_THERE 2 /* not put: the key has a half; 0 would be for want of room, which is to be tried again */
+
+struct flow_request {
+	__u8 ethernet[14];
+	__u8 reserved[2];
+	__u32 operation;
+	__u32 family; /* 4 or 6: of the entry behind it */
 };
 
 #define ENDPOINT_READY 0x01      /* programs attached: packets may be delivered */

@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
+	"math/bits"
 
 	"github.com/cilium/ebpf"
 
@@ -45,7 +47,8 @@ type Timeouts = datapath.Timeouts
 // DefaultConntrackMax is the size of either conntrack table without a wish, in flows.
 const DefaultConntrackMax = 32768
 
-// MaxConntrack is the largest: some 700 bytes of the kernel's memory per flow and table.
+// MaxConntrack is the largest. Of the kernel's memory, a tenured flow has 850 to 1,700 bytes and a
+// young one 640, for both families.
 const MaxConntrack = 16 << 20
 
 // leastYoung is how many halves of young flows there have to be per possible
@@ -91,7 +94,12 @@ func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range c.constants(kernel, clock) {
+	return setVariables(spec, c.constants(kernel, clock))
+}
+
+// setVariables sets those that the object has.
+func setVariables(spec *ebpf.CollectionSpec, values map[string]any) error {
+	for name, value := range values {
 		variable, ok := spec.Variables[name]
 		if !ok {
 			continue
@@ -103,23 +111,32 @@ func (c Config) setConstants(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// conntrackSizes returns how many halves each conntrack table is to hold, by
-// the map's name. A flow has two.
-func (c Config) conntrackSizes() (map[string]uint32, error) {
+// flowSets is how many sets of the tenured table there are for so many halves: a
+// power of two, with at least twice the entries, so that few sets are full before the
+// table has as many (docs/design/tenured-table.md).
+func flowSets(halves uint32) uint32 {
+	return 1 << bits.Len32((2*halves-1)/datapath.FlowWays)
+}
+
+// conntrackSize is how large a map of a conntrack table is to be.
+type conntrackSize struct {
+	entries uint32
+	flows   uint32 // that were asked for; 0 for tags, which are as many as the entries need
+}
+
+// conntrackSizes returns those of each such map, by name. A flow has two halves.
+func (c Config) conntrackSizes() (map[string]conntrackSize, error) {
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return nil, fmt.Errorf("count the CPUs: %w", err)
 	}
-	halves := func(flows uint32) uint32 {
-		if flows == 0 {
-			flows = DefaultConntrackMax
-		}
-		return 2 * flows
-	}
-	sizes := map[string]uint32{}
+	tenured, young := cmp.Or(c.ConntrackMax, DefaultConntrackMax), cmp.Or(c.ConntrackNewMax, DefaultConntrackMax)
+	sets := flowSets(2 * tenured)
+	sizes := map[string]conntrackSize{}
 	for _, family := range []string{"4", "6"} {
-		sizes["flows"+family] = halves(c.ConntrackMax)
-		sizes["nursery"+family] = max(halves(c.ConntrackNewMax), leastYoung*uint32(cpus))
+		sizes["flow_tags"+family] = conntrackSize{entries: sets}
+		sizes["flows"+family] = conntrackSize{datapath.FlowWays * sets, tenured}
+		sizes["nursery"+family] = conntrackSize{max(2*young, leastYoung*uint32(cpus)), young}
 	}
 	return sizes, nil
 }

@@ -41,7 +41,12 @@ func TestConstantsReachThePrograms(t *testing.T) {
 		"local_port_first":  order.AppendUint16(nil, config.LocalPorts[0]),
 		"local_port_last":   order.AppendUint16(nil, config.LocalPorts[1]),
 		"timeout_udp_new":   order.AppendUint32(nil, 77),
+		"flow_sets_mask4":   order.AppendUint32(nil, l.maps["flow_tags4"].MaxEntries()-1),
+		"flow_sets_mask6":   order.AppendUint32(nil, l.maps["flow_tags6"].MaxEntries()-1),
 		"timeout_icmp":      order.AppendUint32(nil, 60), // not the loader's: it keeps its default
+	}
+	if want["flow_seed"], err = l.maps["flow_seeds"].LookupBytes(uint32(0)); err != nil || bytes.Equal(want["flow_seed"], make([]byte, 8)) {
+		t.Errorf("the seed: %x, %v", want["flow_seed"], err)
 	}
 	seen := map[string]bool{}
 	for _, programs := range l.programs {

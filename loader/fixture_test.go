@@ -56,6 +56,15 @@ func (h *host) open(mode loader.AttachMode) *loader.Loader {
 	return l
 }
 
+// openMaps is one that loads no hook's programs, with room for so many flows.
+func (h *host) openMaps(flows uint32) *loader.Loader {
+	h.t.Helper()
+	l, err := loader.Open(h.root, loader.Config{ConntrackMax: flows, OnDemand: true})
+	must(h.t, err)
+	h.t.Cleanup(l.Close)
+	return l
+}
+
 // veth makes a pair, name and name+"p", and returns the ifindex of the first.
 func (h *host) veth(name string) int {
 	h.t.Helper()
@@ -123,7 +132,7 @@ const unanswered = 0x88b5
 // the hook has passed for it.
 func (h *host) send(l *loader.Loader, hook datapath.Hook, device string) uint64 {
 	h.t.Helper()
-	m, err := maps.New(l.Maps())
+	m, err := maps.New(l.Maps(), l.FlowTable())
 	must(h.t, err)
 	before := h.passed(m, hook)
 	arrived := h.socket(device)

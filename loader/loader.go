@@ -7,14 +7,16 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"maps"
+	stdmaps "maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // ErrLayout is returned by Open when a pinned map is not what its layout says.
@@ -31,6 +33,7 @@ type Loader struct {
 	timeouts  datapath.Timeouts
 	keptSizes []KeptSize
 	madeMaps  bool
+	flowTable *ebpf.Program
 	tunnel    tunnel
 	upgraded  *Upgrade
 }
@@ -81,7 +84,7 @@ func pinnedSpecs() (map[string]*ebpf.MapSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled layout: %w", err)
 	}
-	maps.DeleteFunc(layout.Maps, func(name string, _ *ebpf.MapSpec) bool {
+	stdmaps.DeleteFunc(layout.Maps, func(name string, _ *ebpf.MapSpec) bool {
 		return strings.HasPrefix(name, ".") // .bss and the like belong to objects
 	})
 	return layout.Maps, nil
@@ -97,26 +100,39 @@ func (l *Loader) openMaps() error {
 		return err
 	}
 	l.maps, l.madeMaps = map[string]*ebpf.Map{}, true
-	for name, spec := range specs {
-		if size, ok := sizes[name]; ok {
-			spec.MaxEntries = size
+	// In order: tags come before their entries, of which there are as many as tags say.
+	for _, name := range slices.Sorted(stdmaps.Keys(specs)) {
+		entries := sizes[name].entries
+		if tags := l.maps[tagsOf[name]]; tags != nil {
+			entries = datapath.FlowWays * tags.MaxEntries()
 		}
-		m, err := l.openMap(name, spec)
+		m, err := l.openMap(name, specs[name], entries)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 		l.maps[name] = m
-		if size, ok := sizes[name]; ok && size != m.MaxEntries() {
-			l.keptSizes = append(l.keptSizes, KeptSize{name, m.MaxEntries() / 2, size / 2})
+		if l.maps[tagsOf[name]] != nil && m.MaxEntries() != entries {
+			return fmt.Errorf("map %s: %w: %d entries, and tags for %d; run `sluice system reset` first", name, ErrLayout, m.MaxEntries(), entries)
 		}
+		l.noteKeptSize(name, m, sizes[name])
 	}
 	return nil
 }
 
-// openMap opens the map's pin, or creates the map and pins it. A table whose
-// size was changed keeps its old size, for its entries are worth more; an array
-// grows with its indexes.
-func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+// noteKeptSize notes a conntrack table that has not the size that was asked for.
+func (l *Loader) noteKeptSize(name string, m *ebpf.Map, size conntrackSize) {
+	if size.flows != 0 && size.entries != m.MaxEntries() {
+		l.keptSizes = append(l.keptSizes, KeptSize{name, uint32(maps.FlowCapacity(m) / 2), size.flows})
+	}
+}
+
+// openMap opens the map's pin, or creates the map and pins it. An array grows with
+// its indexes. A conntrack table has a size of its own: one whose size was changed
+// keeps the old one, for its entries are worth more.
+func (l *Loader) openMap(name string, spec *ebpf.MapSpec, size uint32) (*ebpf.Map, error) {
+	if size != 0 {
+		spec.MaxEntries = size
+	}
 	path := l.pins.mapPin(name)
 	m, err := ebpf.LoadPinnedMap(path, nil)
 	if errors.Is(err, os.ErrNotExist) {
@@ -132,7 +148,7 @@ func (l *Loader) openMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		m.Close()
 		return nil, fmt.Errorf("%w: %w; run `sluice system reset` first", ErrLayout, err)
 	}
-	if !outgrown(m, spec) {
+	if size != 0 || !outgrown(m, spec) {
 		return m, nil
 	}
 	grown, err := grow(path, m, spec)
@@ -174,6 +190,9 @@ func (l *Loader) Close() {
 	}
 	for _, programs := range l.programs {
 		programs.close()
+	}
+	if l.flowTable != nil {
+		l.flowTable.Close()
 	}
 	l.closeTunnel()
 }

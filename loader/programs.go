@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // programs are those of one hook.
@@ -27,7 +28,7 @@ func (l *Loader) loadPrograms() error {
 	}
 	l.programs = map[datapath.Hook]*programs{}
 	for hook, object := range objects {
-		if err := l.config.setConstants(object); err != nil {
+		if err := l.setConstants(object); err != nil {
 			return err
 		}
 		l.programs[hook] = &programs{object: object}
@@ -35,10 +36,11 @@ func (l *Loader) loadPrograms() error {
 	if l.timeouts, err = datapath.TimeoutsOf(objects[datapath.HookContainer]); err != nil {
 		return err
 	}
-	if l.config.OnDemand {
-		return nil
-	}
 	var loading errgroup.Group
+	loading.Go(l.loadFlowTable)
+	if l.config.OnDemand {
+		return loading.Wait()
+	}
 	for hook := range objects {
 		loading.Go(func() error { return l.Load(hook) })
 	}
@@ -62,6 +64,37 @@ func (l *Loader) Load(hook datapath.Hook) error {
 	}
 	p.byName, p.object = loaded, nil
 	return nil
+}
+
+// loadOne loads an object that has one program, for which there is no hook.
+func (l *Loader) loadOne(name string, read func() (*ebpf.CollectionSpec, error)) (*ebpf.Program, error) {
+	spec, err := read()
+	if err != nil {
+		return nil, fmt.Errorf("read the compiled programs: %w", err)
+	}
+	if err := l.setConstants(spec); err != nil {
+		return nil, err
+	}
+	programs, err := l.loadObject(spec)
+	if err != nil {
+		return nil, explainLoad(name, err, l.config.LogDir)
+	}
+	for _, program := range programs {
+		return program, nil
+	}
+	return nil, fmt.Errorf("the %s object has no program", name)
+}
+
+// setConstants sets the constants that the object has.
+func (l *Loader) setConstants(spec *ebpf.CollectionSpec) error {
+	if err := l.config.setConstants(spec); err != nil {
+		return err
+	}
+	constants, err := maps.FlowConstants(l.maps)
+	if err != nil {
+		return err
+	}
+	return setVariables(spec, constants)
 }
 
 // loadObject loads what an object with its constants set has.

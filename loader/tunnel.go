@@ -1,8 +1,6 @@
 package loader
 
 import (
-	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -23,24 +21,9 @@ func (l *Loader) tunnelProgram() (*ebpf.Program, error) {
 	if l.tunnel.program != nil {
 		return l.tunnel.program, nil
 	}
-	spec, err := datapath.LoadTunnel()
-	if err != nil {
-		return nil, fmt.Errorf("read the compiled programs: %w", err)
-	}
-	if err := l.config.setConstants(spec); err != nil {
-		return nil, err
-	}
-	programs, err := l.loadObject(spec)
-	if err != nil {
-		return nil, explainLoad("tunnel", err, l.config.LogDir)
-	}
-	for _, program := range programs {
-		l.tunnel.program = program
-	}
-	if len(programs) != 1 {
-		return nil, errors.New("the tunnel object does not have one program")
-	}
-	return l.tunnel.program, nil
+	var err error
+	l.tunnel.program, err = l.loadOne("tunnel", datapath.LoadTunnel)
+	return l.tunnel.program, err
 }
 
 func (l *Loader) closeTunnel() {

@@ -5,14 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	stdmaps "maps"
 	"os"
 	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/sluice-net/sluice/internal/datapath"
 )
 
 // flowMaps hold what depends on the entries of others.
 var flowMaps = []string{"flows4", "flows6", "nursery4", "nursery6"}
+
+// tagsOf has the maps of the tenured tables' tags, by those of the entries.
+var tagsOf = map[string]string{"flows4": "flow_tags4", "flows6": "flow_tags6"}
+
+// tenuredMaps mean something together alone: a seed leads to tags, and tags to entries.
+// When the programs hash or tag otherwise, a field of theirs needs another name.
+var tenuredMaps = []string{"flow_seeds", "flow_tags4", "flow_tags6", "flows4", "flows6"}
 
 // neededByFlows are the maps whose generations flows have noted.
 var neededByFlows = []string{"endpoints", "rules"}
@@ -27,14 +37,11 @@ func (l *Loader) shareMaps(others []pins) error {
 		return fmt.Errorf("make the pins' directory: %w", err)
 	}
 	for _, from := range others {
-		for name, spec := range specs {
-			same, err := unchanged(from.mapPin(name), spec)
-			if err != nil {
-				return fmt.Errorf("map %s of %s: %w", name, from.version, err)
-			}
-			if !same {
-				continue
-			}
+		same, err := from.unchanged(specs)
+		if err != nil {
+			return err
+		}
+		for name := range same {
 			if err := os.Link(from.mapPin(name), l.pins.mapPin(name)); err != nil && !errors.Is(err, fs.ErrExist) {
 				return err
 			}
@@ -43,33 +50,56 @@ func (l *Loader) shareMaps(others []pins) error {
 	return nil
 }
 
-// unchanged reports whether there is a map at path which is as the spec says, but
-// for its size.
-func unchanged(path string, spec *ebpf.MapSpec) (bool, error) {
+// unchanged returns the maps that are as the specs say, and their sizes: all of
+// tenuredMaps or none.
+func (p pins) unchanged(specs map[string]*ebpf.MapSpec) (map[string]uint32, error) {
+	sizes := map[string]uint32{}
+	for name, spec := range specs {
+		size, err := unchanged(p.mapPin(name), spec)
+		if err != nil {
+			return nil, fmt.Errorf("map %s of %s: %w", name, p.version, err)
+		}
+		if size != 0 {
+			sizes[name] = size
+		}
+	}
+	fit := !slices.ContainsFunc(tenuredMaps, func(name string) bool { return sizes[name] == 0 })
+	for entries, tags := range tagsOf {
+		fit = fit && sizes[entries] == datapath.FlowWays*sizes[tags]
+	}
+	if !fit {
+		stdmaps.DeleteFunc(sizes, func(name string, _ uint32) bool { return slices.Contains(tenuredMaps, name) })
+	}
+	return sizes, nil
+}
+
+// unchanged returns the size of the map at path, if there is one which is as the spec
+// says, but for that; else 0.
+func unchanged(path string, spec *ebpf.MapSpec) (size uint32, err error) {
 	m, err := ebpf.LoadPinnedMap(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer m.Close()
 	as := spec.Copy()
 	as.MaxEntries = m.MaxEntries()
 	if as.Compatible(m) != nil {
-		return false, nil
+		return 0, nil
 	}
 	key, value, err := typesOf(m)
-	if err != nil {
-		return false, err
+	if err != nil || !sameFields(key, spec.Key) || !sameFields(value, spec.Value) {
+		return 0, err
 	}
-	return sameFields(key, spec.Key) && sameFields(value, spec.Value), nil
+	return m.MaxEntries(), nil
 }
 
 // carryMaps carries over everything, the flows last.
 func (l *Loader) carryMaps(from pins) error {
 	for name, m := range l.maps {
-		if slices.Contains(flowMaps, name) || m.Type() == ebpf.RingBuf {
+		if slices.Contains(flowMaps, name) || slices.Contains(tenuredMaps, name) || m.Type() == ebpf.RingBuf {
 			continue
 		}
 		if err := l.carryMap(from, name); err != nil {
@@ -120,18 +150,28 @@ func (l *Loader) carryFlows(from pins) error {
 func (l *Loader) loseFlows(why error) error {
 	for _, name := range flowMaps {
 		l.upgraded.Lost[name] = why
-		m := l.maps[name]
-		err := eachEntry(m, func(key, _ []byte) error {
-			if err := m.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
-				return err
-			}
-			return nil
-		})
-		if err != nil {
+		if err := l.emptyFlows(name); err != nil {
 			return fmt.Errorf("empty %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func (l *Loader) emptyFlows(name string) error {
+	if tagsOf[name] != "" {
+		table := l.tenured(name)
+		return table.Each(func(key, _ []byte) error {
+			_, err := table.Erase(key)
+			return err
+		})
+	}
+	m := l.maps[name]
+	return eachEntry(m, func(key, _ []byte) error {
+		if err := m.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		return nil
+	})
 }
 
 // carryMap fills a map, if its entries can become those of this layout. One that
@@ -141,31 +181,51 @@ func (l *Loader) carryMap(from pins, name string) error {
 		if shared, err := sameMap(old, l.maps[name]); shared || err != nil {
 			return err
 		}
-		c, err := newCarrier(old, l.maps[name])
-		if err != nil {
-			l.upgraded.Lost[name] = err
-			return nil
+		if tagsOf[name] == "" {
+			c, err := newCarrier(old, l.maps[name])
+			return l.carryBy(c.carry, name, err)
 		}
-		n, err := c.carry()
-		l.upgraded.Carried[name] += n
+		tags, err := from.openMap(tagsOf[name])
 		if err != nil {
-			return fmt.Errorf("carry over %s: %w", name, err)
+			return err
 		}
-		return nil
+		defer tags.Close()
+		c, err := l.newFlowCarrier(old, tags, name)
+		return l.carryBy(c.carry, name, err)
 	})
+}
+
+// carryBy carries a map over, unless why says that it cannot be.
+func (l *Loader) carryBy(carry func() (int, error), name string, why error) error {
+	if why != nil {
+		l.upgraded.Lost[name] = why
+		return nil
+	}
+	n, err := carry()
+	l.upgraded.Carried[name] += n
+	if err != nil {
+		return fmt.Errorf("carry over %s: %w", name, err)
+	}
+	return nil
 }
 
 // withMap calls use with a pinned map, if there is one of that name.
 func (p pins) withMap(name string, use func(*ebpf.Map) error) error {
-	m, err := ebpf.LoadPinnedMap(p.mapPin(name), nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	m, err := p.openMap(name)
+	if m == nil || err != nil {
 		return err
 	}
 	defer m.Close()
 	return use(m)
+}
+
+// openMap returns a pinned map, nil if there is none of that name.
+func (p pins) openMap(name string) (*ebpf.Map, error) {
+	m, err := ebpf.LoadPinnedMap(p.mapPin(name), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return m, err
 }
 
 // sameMap reports whether two descriptors are of one map.

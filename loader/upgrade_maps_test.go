@@ -1,7 +1,6 @@
 package loader_test
 
 import (
-	"encoding/binary"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	datapathmaps "github.com/sluice-net/sluice/maps"
 )
 
 // changeOther replaces a map of the other layout by one whose values have a field
@@ -71,37 +71,204 @@ func (h *host) pinOther(name string, change func(*ebpf.MapSpec)) *ebpf.Map {
 	return m
 }
 
+// ofLayout4 makes the spec of a table of entries that of layout 4's, a hash table.
+func ofLayout4(spec *ebpf.MapSpec) {
+	entry := spec.Value.(*btf.Struct)
+	for _, m := range entry.Members {
+		size, err := btf.Sizeof(m.Type)
+		if err != nil {
+			panic(err)
+		}
+		if m.Name == "key" {
+			spec.Key, spec.KeySize = m.Type, uint32(size)
+		} else {
+			spec.Value, spec.ValueSize = m.Type, uint32(size)
+		}
+	}
+	spec.Type, spec.MaxEntries = ebpf.LRUHash, 4096
+}
+
+// moveFields gives a half eight bytes of something else in front, and no dport.
+func moveFields(half *btf.Struct) {
+	half.Members = slices.DeleteFunc(half.Members, func(m btf.Member) bool { return m.Name == "dport" })
+	for i := range half.Members {
+		half.Members[i].Offset += 64
+	}
+	gone := btf.Member{Name: "gone", Type: &btf.Int{Name: "long long", Size: 8}}
+	half.Members = append([]btf.Member{gone}, half.Members...)
+	half.Size += 8
+}
+
+// moved is a half as moveFields has it.
+func moved(t *testing.T, f datapath.Flow4) []byte {
+	t.Helper()
+	return append([]byte("xxxxxxxx"), raw(t, f)...)
+}
+
+// withoutDport is what becomes of a half whose dport is not known.
+func withoutDport(f datapath.Flow4) datapath.Flow4 {
+	f.Dport = 0
+	return f
+}
+
+// The tables of layout 4 were hash tables.
+func TestUpgradeFromLayout4(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	old := h.pinOther("flows4", ofLayout4)
+	young := h.pinOther("nursery4", nil)
+	const n = 2000
+	for i := range uint16(n) {
+		must(t, old.Put(flowKey(i), flow(6)))
+	}
+	must(t, young.Put(flowKey(n), flow(6)))
+	l := h.openMaps(n)
+	if u := l.Upgraded(); u == nil || u.Carried["flows4"] != n || u.Carried["nursery4"] != 0 || len(u.Lost) != 0 {
+		t.Errorf("upgraded: %+v", u)
+	}
+	h.wantNoOther()
+	got := flowsOf(t, l)
+	for i := range uint16(n) {
+		if got[flowKey(i)] != flow(6) {
+			t.Fatalf("half %d: %+v", i, got[flowKey(i)])
+		}
+	}
+	var f datapath.Flow4
+	must(t, l.Maps()["nursery4"].Lookup(flowKey(n), &f))
+	// The old one's size is not kept, and the asked one is made a power of two.
+	equal(t, "room for halves", datapathmaps.FlowCapacity(l.Maps()["flows4"]), 4096)
+}
+
 // Fields go by their names: one that has moved is found, one that is new is zero,
 // and one that is gone is forgotten.
 func TestUpgradeOfAnotherValue(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	old := h.pinOther("flows4", func(spec *ebpf.MapSpec) {
-		value := spec.Value.(*btf.Struct)
-		members := slices.DeleteFunc(value.Members, func(m btf.Member) bool { return m.Name == "dport" })
-		for i := range members {
-			members[i].Offset += 64 // eight bytes of what is gone
-		}
-		gone := btf.Member{Name: "gone", Type: &btf.Int{Name: "long long", Size: 8}}
-		value.Members = append([]btf.Member{gone}, members...)
-		value.Size += 8
+		ofLayout4(spec)
+		moveFields(spec.Value.(*btf.Struct))
 		spec.ValueSize += 8
 	})
-	raw := make([]byte, old.ValueSize())
-	f := flow(6)
-	f.Dport = 0
-	copy(raw, "xxxxxxxx")
-	_, err := binary.Encode(raw[8:], binary.NativeEndian, f)
-	must(t, err)
-	must(t, old.Put(flowKey(1), raw))
-
-	l := h.open("")
+	must(t, old.Put(flowKey(1), moved(t, flow(6))))
+	l := h.openMaps(128)
 	if u := l.Upgraded(); u == nil || u.Carried["flows4"] != 1 || len(u.Lost) != 0 {
 		t.Errorf("upgraded: %+v", u)
 	}
-	var got datapath.Flow4
-	must(t, l.Maps()["flows4"].Lookup(flowKey(1), &got))
-	equal(t, "the flow", got, f)
+	wantFlow(t, "the flow", l, 1, withoutDport(flow(6)))
+}
+
+// So do those of an array's entries, of which the tags say which there are.
+func TestUpgradeOfAnotherEntry(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	old := h.pinOther("flows4", func(spec *ebpf.MapSpec) {
+		entry := spec.Value.(*btf.Struct)
+		half, key := entry.Members[0], entry.Members[1]
+		moveFields(half.Type.(*btf.Struct))
+		key.Offset, half.Offset = 0, 16*8
+		entry.Members = []btf.Member{key, half}
+		entry.Size += 8
+		spec.ValueSize += 8
+		spec.MaxEntries = 8 * datapath.FlowWays
+	})
+	tags := h.pinOther("flow_tags4", func(spec *ebpf.MapSpec) { spec.MaxEntries = 8 })
+	put := func(index uint32, key uint16, tag uint64) {
+		t.Helper()
+		must(t, old.Put(index, slices.Concat(raw(t, flowKey(key)), moved(t, flow(6)))))
+		set, way := index/datapath.FlowWays, index%datapath.FlowWays
+		var words datapath.FlowTags
+		must(t, tags.Lookup(set, &words))
+		words.Words[way%4] |= tag << (way / 4 * 16)
+		must(t, tags.Put(set, words))
+	}
+	put(0, 1, 0xffff)
+	put(5*datapath.FlowWays+14, 2, 2)
+	put(5*datapath.FlowWays+15, 3, 1) // somebody writes it
+	put(7, 4, 0)                      // it is free
+	l := h.openMaps(128)
+	if u := l.Upgraded(); u == nil || u.Carried["flows4"] != 2 || len(u.Lost) != 0 {
+		t.Errorf("upgraded: %+v", u)
+	}
+	equal(t, "halves", len(flowsOf(t, l)), 2)
+	wantFlow(t, "the first", l, 1, withoutDport(flow(6)))
+	wantFlow(t, "the second", l, 2, withoutDport(flow(6)))
+}
+
+// Tags beside the entries of another layout, or a hash of another seed, would be a
+// catastrophe: a tenured table's maps are all those of the other layout, or all new.
+func TestUpgradeSharesTenuredTablesTogether(t *testing.T) {
+	t.Parallel()
+	all := []string{"flow_seeds", "flow_tags4", "flow_tags6", "flows4", "flows6"}
+	for _, changed := range append([]string{"", "nursery4"}, all...) {
+		h := newHost(t)
+		first := h.openMaps(128)
+		putFlow(t, first, 1, flow(6))
+		before := mapIDs(t, first)
+		first.Close()
+		h.becomesOther()
+		if changed != "" {
+			h.changeOther(changed)
+		}
+		l := h.openMaps(1024)
+		after := mapIDs(t, l)
+		for _, name := range all {
+			if kept := before[name] == after[name]; kept == slices.Contains(all, changed) {
+				t.Errorf("%q has changed: %s is the other layout's: %v", changed, name, kept)
+			}
+		}
+		equal(t, "entries for the tags", l.Maps()["flows4"].MaxEntries(), l.Maps()["flow_tags4"].MaxEntries()*datapath.FlowWays)
+		lost := l.Upgraded().Lost
+		for _, family := range []string{"4", "6"} {
+			why := lost["flows"+family]
+			if unknown := changed == "flow_tags"+family; unknown != (why != nil && strings.Contains(why.Error(), "tags")) {
+				t.Errorf("another %s: lost %v", changed, lost)
+			}
+		}
+		if changed == "flow_tags4" {
+			equal(t, "halves with unknown tags", len(flowsOf(t, l)), 0)
+		} else {
+			wantFlow(t, "the flow when there is another "+changed, l, 1, flow(6))
+		}
+	}
+}
+
+// What the old programs change meanwhile harms nobody else's halves.
+func TestUpgradeOfATableThatChanges(t *testing.T) {
+	t.Parallel()
+	for _, changed := range []string{"", "flows6"} { // by which flows4 is new too
+		h := newHost(t)
+		first := h.openMaps(128)
+		for i := range uint16(100) {
+			putFlow(t, first, i, flow(6))
+		}
+		h.becomesOther()
+		if changed != "" {
+			h.changeOther(changed)
+		}
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			table := tenured(first)
+			for i := uint16(0); ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, _ = table.Put(raw(t, flowKey(1000+i%16)), raw(t, flow(6)))
+				_, _ = table.Erase(raw(t, flowKey(1000+(i+8)%16)))
+			}
+		}()
+		l := h.openMaps(128)
+		close(stop)
+		<-stopped
+		got := flowsOf(t, l)
+		for i := range uint16(100) {
+			if got[flowKey(i)] != flow(6) {
+				t.Errorf("half %d: %+v", i, got[flowKey(i)])
+			}
+		}
+	}
 }
 
 // What cannot become an entry of ours begins empty, and so do flows when what they
@@ -115,15 +282,22 @@ func TestUpgradeThatLoses(t *testing.T) {
 		lost    []string
 	}{
 		"a key without the zone": {"flows4", func(spec *ebpf.MapSpec) {
+			ofLayout4(spec)
 			key := spec.Key.(*btf.Struct)
 			key.Members = slices.DeleteFunc(key.Members, func(m btf.Member) bool { return m.Name == "zone" })
 		}, "zone", []string{"flows4"}},
 		"a key that has more": {"flows4", func(spec *ebpf.MapSpec) {
+			ofLayout4(spec)
 			key := spec.Key.(*btf.Struct)
 			key.Members = append(key.Members, btf.Member{Name: "mark", Type: &btf.Int{Name: "unsigned int", Size: 4}, Offset: btf.Bits(key.Size * 8)})
 			key.Size += 4
 			spec.KeySize += 4
 		}, "mark", []string{"flows4"}},
+		"entries without a key": {"flows4", func(spec *ebpf.MapSpec) {
+			entry := spec.Value.(*btf.Struct)
+			entry.Members = slices.DeleteFunc(entry.Members, func(m btf.Member) bool { return m.Name == "key" })
+		}, "entries have no key", []string{"flows4"}},
+		"fewer tags than entries": {"flow_tags4", func(spec *ebpf.MapSpec) { spec.MaxEntries = 1 }, "no tags", []string{"flows4"}},
 		"endpoints of another size": {"endpoints", func(spec *ebpf.MapSpec) {
 			value := spec.Value.(*btf.Struct)
 			for i, m := range value.Members {
@@ -137,24 +311,19 @@ func TestUpgradeThatLoses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
-			h.pinOther("flows4", nil)
+			first := h.openMaps(128)
+			putFlow(t, first, 1, flow(6))
+			first.Close()
+			h.becomesOther()
 			h.pinOther(test.changed, test.change)
-			if test.changed != "flows4" {
-				flows, err := ebpf.LoadPinnedMap(filepath.Join(h.other(), "maps", "flows4"), nil)
-				must(t, err)
-				must(t, flows.Put(flowKey(1), flow(6)))
-				must(t, flows.Close())
-			}
-			l := h.open("")
+			l := h.openMaps(128)
 			h.wantNoOther()
 			u := l.Upgraded()
-			if got := slices.Sorted(maps.Keys(u.Lost)); !slices.Equal(got, test.lost) || !strings.Contains(u.Lost[test.changed].Error(), test.says) {
+			if got := slices.Sorted(maps.Keys(u.Lost)); !slices.Equal(got, test.lost) || !strings.Contains(u.Lost[test.lost[0]].Error(), test.says) {
 				t.Errorf("lost %v, want %v and %q", u.Lost, test.lost, test.says)
 			}
-			var f datapath.Flow4
-			err := l.Maps()["flows4"].Lookup(flowKey(1), &f)
-			if kept := !slices.Contains(test.lost, "flows4"); kept != (err == nil) {
-				t.Errorf("the flow: %v", err)
+			if kept := !slices.Contains(test.lost, "flows4"); kept != (len(flowsOf(t, l)) == 1) {
+				t.Errorf("the flow is kept: %v, want %v", !kept, kept)
 			}
 		})
 	}

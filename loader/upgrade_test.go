@@ -1,7 +1,7 @@
 package loader_test
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
@@ -40,6 +40,67 @@ func flowKey(n uint16) datapath.FlowKey4 {
 	return datapath.FlowKey4{Src: 0x0100000a, Dst: 0x0200000a, Sport: n, Dport: 80, Protocol: 6}
 }
 
+// tenured is the table of IPv4 flows that have proved themselves.
+func tenured(l *loader.Loader) *datapathmaps.Tenured {
+	return datapathmaps.NewTenured(l.Maps(), 4, l.FlowTable())
+}
+
+// raw is a key or value as maps have it.
+func raw(t testing.TB, of any) []byte {
+	t.Helper()
+	bytes, err := binary.Append(nil, binary.NativeEndian, of)
+	must(t, err)
+	return bytes
+}
+
+// putFlow puts a half whose key is not there.
+func putFlow(t testing.TB, l *loader.Loader, key uint16, f datapath.Flow4) {
+	t.Helper()
+	put, err := tenured(l).Put(raw(t, flowKey(key)), raw(t, f))
+	must(t, err)
+	equal(t, "a half is put", put, true)
+}
+
+// eraseFlow removes a half that is there.
+func eraseFlow(t testing.TB, l *loader.Loader, key uint16) {
+	t.Helper()
+	erased, err := tenured(l).Erase(raw(t, flowKey(key)))
+	must(t, err)
+	equal(t, "a half is erased", erased, true)
+}
+
+// flowsOf are the halves of flows4; each is there once.
+func flowsOf(t testing.TB, l *loader.Loader) map[datapath.FlowKey4]datapath.Flow4 {
+	t.Helper()
+	found := map[datapath.FlowKey4]datapath.Flow4{}
+	must(t, tenured(l).Each(func(key, half []byte) error {
+		var k datapath.FlowKey4
+		var f datapath.Flow4
+		_, err := binary.Decode(key, binary.NativeEndian, &k)
+		must(t, err)
+		_, err = binary.Decode(half, binary.NativeEndian, &f)
+		must(t, err)
+		if _, twice := found[k]; twice {
+			t.Errorf("%+v is there twice", k)
+		}
+		found[k] = f
+		return nil
+	}))
+	return found
+}
+
+// wantFlow asserts that a half is there, where the programs find it too.
+func wantFlow(t testing.TB, what string, l *loader.Loader, key uint16, want datapath.Flow4) {
+	t.Helper()
+	got, there := flowsOf(t, l)[flowKey(key)]
+	if !there || got != want {
+		t.Errorf("%s: got %+v, %v, want %+v", what, got, there, want)
+	}
+	put, err := tenured(l).Put(raw(t, flowKey(key)), raw(t, want))
+	must(t, err)
+	equal(t, what+" is put again", put, false)
+}
+
 func flow(seen uint32) datapath.Flow4 {
 	f := datapath.Flow4{Src: 0x0300000a, Dst: 0x0400000a, Sport: 7, Dport: 8}
 	f.Head.Created, f.Head.Seen, f.Head.State, f.Head.Rule, f.Head.RuleGeneration = 5, seen, 3, 9, 11
@@ -55,7 +116,7 @@ func TestUpgrade(t *testing.T) {
 	first := h.open("")
 	must(t, first.AttachUplink("up0", uplink))
 	must(t, first.AttachBridge("br0", bridge))
-	must(t, first.Maps()["flows4"].Put(flowKey(1), flow(6)))
+	putFlow(t, first, 1, flow(6))
 	must(t, first.Maps()["nursery4"].Put(flowKey(2), flow(6)))
 	must(t, first.Maps()["devices"].Put(uint32(7), uint32(9)))
 	must(t, first.Maps()["ports_tcp"].Put(uint32(8080), uint32(3)))
@@ -87,11 +148,10 @@ func TestUpgrade(t *testing.T) {
 	h.wantTCX(bridge, ebpf.AttachTCXEgress, id(t, second, datapath.HookBridge))
 	h.wantPins("bridge@br0", "uplink@up0")
 	equal(t, "packets passed by the new program", h.send(second, datapath.HookUplink, "up0"), 1)
+	wantFlow(t, "a flow in flows4", second, 1, flow(6))
 	var f datapath.Flow4
-	for n, table := range map[uint16]string{1: "flows4", 2: "nursery4"} {
-		must(t, second.Maps()[table].Lookup(flowKey(n), &f))
-		equal(t, "a flow in "+table, f, flow(6))
-	}
+	must(t, second.Maps()["nursery4"].Lookup(flowKey(2), &f))
+	equal(t, "a flow in nursery4", f, flow(6))
 	var number uint32
 	must(t, second.Maps()["devices"].Lookup(uint32(7), &number))
 	equal(t, "a device", number, 9)
@@ -189,7 +249,7 @@ func TestUpgradeAfterAKill(t *testing.T) {
 	first := h.open("")
 	must(t, first.AttachUplink("up0", uplink))
 	must(t, first.AttachBridge("br0", bridge))
-	must(t, first.Maps()["flows4"].Put(flowKey(1), flow(6)))
+	putFlow(t, first, 1, flow(6))
 	first.Close()
 	h.becomesOther()
 	for _, unfinished := range []string{loader.PinsDir(h.root) + "+", h.other() + "+"} {
@@ -198,13 +258,14 @@ func TestUpgradeAfterAKill(t *testing.T) {
 
 	second := h.open("")
 	h.wantNoOther()
-	must(t, second.Maps()["flows4"].Put(flowKey(1), flow(8)))
+	eraseFlow(t, second, 1)
+	putFlow(t, second, 1, flow(8))
 	second.Close()
 	// As it was before the last of the links was moved.
 	must(t, os.MkdirAll(filepath.Join(h.other(), "links"), 0o700))
 	must(t, os.MkdirAll(filepath.Join(h.other(), "maps"), 0o700))
 	must(t, os.Rename(filepath.Join(loader.PinsDir(h.root), "links", "bridge@br0"), filepath.Join(h.other(), "links", "bridge@br0")))
-	old := h.pinOther("flows4", nil)
+	old := h.pinOther("flows4", ofLayout4)
 	must(t, old.Put(flowKey(1), flow(6)))
 	must(t, old.Put(flowKey(2), flow(6)))
 
@@ -213,11 +274,8 @@ func TestUpgradeAfterAKill(t *testing.T) {
 	h.wantPins("bridge@br0", "uplink@up0")
 	h.wantTCX(uplink, ebpf.AttachTCXIngress, id(t, third, datapath.HookUplink))
 	h.wantTCX(bridge, ebpf.AttachTCXEgress, id(t, third, datapath.HookBridge))
-	var f datapath.Flow4
-	must(t, third.Maps()["flows4"].Lookup(flowKey(1), &f))
-	equal(t, "the flow that both had", f, flow(8))
-	must(t, third.Maps()["flows4"].Lookup(flowKey(2), &f))
-	equal(t, "the flow that only the old one had", f, flow(6))
+	wantFlow(t, "the flow that both had", third, 1, flow(8))
+	wantFlow(t, "the flow that only the old one had", third, 2, flow(6))
 }
 
 // A daemon of another version may have been at work since: where all links are with
@@ -230,26 +288,25 @@ func TestUpgradeFromWhoeverHasTheLinks(t *testing.T) {
 	must(t, first.AttachUplink("up0", uplink))
 	first.Close()
 	h.becomesOther()
-	must(t, h.pinOther("flows4", nil).Put(flowKey(1), flow(8)))
+	must(t, h.pinOther("flows4", ofLayout4).Put(flowKey(1), flow(8)))
 	links := filepath.Join(h.other(), "links")
 	kept := filepath.Join(h.root, "kept")
 	must(t, os.Rename(links, kept))
 	stale := h.open("")
-	must(t, stale.Maps()["flows4"].Put(flowKey(1), flow(6)))
-	must(t, stale.Maps()["flows4"].Put(flowKey(2), flow(6)))
+	eraseFlow(t, stale, 1)
+	putFlow(t, stale, 1, flow(6))
+	putFlow(t, stale, 2, flow(6))
 	stale.Close()
 	must(t, os.MkdirAll(filepath.Join(h.other(), "maps"), 0o700))
-	must(t, h.pinOther("flows4", nil).Put(flowKey(1), flow(8)))
+	must(t, h.pinOther("flows4", ofLayout4).Put(flowKey(1), flow(8)))
 	must(t, os.Rename(kept, links))
 
 	l := h.open("")
 	h.wantNoOther()
 	h.wantPins("uplink@up0")
-	var f datapath.Flow4
-	must(t, l.Maps()["flows4"].Lookup(flowKey(1), &f))
-	equal(t, "the flow that both had", f, flow(8))
-	if err := l.Maps()["flows4"].Lookup(flowKey(2), &f); !errors.Is(err, ebpf.ErrKeyNotExist) {
-		t.Errorf("a flow that has long ended: %v", err)
+	wantFlow(t, "the flow that both had", l, 1, flow(8))
+	if len(flowsOf(t, l)) != 1 {
+		t.Error("a flow is there that has long ended")
 	}
 }
 

@@ -1,6 +1,7 @@
 package maps_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/loader"
 	"github.com/sluice-net/sluice/maps"
 )
 
@@ -27,11 +29,18 @@ func TestMain(m *testing.M) {
 type kernel struct {
 	t      testing.TB
 	byName map[string]*ebpf.Map
+	table  *ebpf.Program // that changes the tenured tables
 	*maps.Maps
 }
 
-// newKernel makes every map of the layout, unpinned and without programs.
+// newKernel makes every map of the layout, unpinned and without the hooks' programs.
 func newKernel(t testing.TB) *kernel {
+	t.Helper()
+	return newKernelOf(t, 16)
+}
+
+// newKernelOf makes tenured tables of so many sets.
+func newKernelOf(t testing.TB, sets uint32) *kernel {
 	t.Helper()
 	layout, err := datapath.LoadLayout()
 	must(t, err)
@@ -40,14 +49,22 @@ func newKernel(t testing.TB) *kernel {
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
-		if spec.Type == ebpf.LRUHash {
-			spec.MaxEntries = 128 // preallocated: the full size takes long to make
+		switch { // preallocated: the full size takes long to make
+		case spec.Type == ebpf.LRUHash:
+			spec.MaxEntries = 128
+		case strings.HasPrefix(name, "flow_tags"):
+			spec.MaxEntries = sets
+		case strings.HasPrefix(name, "flows"):
+			spec.MaxEntries = sets * datapath.FlowWays
 		}
 		m, err := ebpf.NewMap(spec)
 		must(t, err)
 		t.Cleanup(func() { m.Close() })
 		k.byName[name] = m
 	}
+	k.table, err = loader.LoadFlowTable(loader.Config{}, k.byName)
+	must(t, err)
+	t.Cleanup(func() { k.table.Close() })
 	k.reopen()
 	return k
 }
@@ -55,7 +72,7 @@ func newKernel(t testing.TB) *kernel {
 // reopen is a daemon that starts anew on the maps that are there.
 func (k *kernel) reopen() {
 	k.t.Helper()
-	m, err := maps.New(k.byName)
+	m, err := maps.New(k.byName, k.table)
 	must(k.t, err)
 	k.Maps = m
 }
@@ -81,6 +98,48 @@ func (k *kernel) entries(name string) int {
 	o, err := k.Occupancy()
 	must(k.t, err)
 	return o.Tables[name].Entries
+}
+
+// tenured is the table of a family.
+func (k *kernel) tenured(family int) *maps.Tenured { return maps.NewTenured(k.byName, family, k.table) }
+
+// putHalf inserts a half that is not there.
+func (k *kernel) putHalf(family int, key, half any) {
+	k.t.Helper()
+	put, err := k.tenured(family).Put(raw(k.t, key), raw(k.t, half))
+	must(k.t, err)
+	if !put {
+		k.t.Fatalf("a half of %+v is there already", key)
+	}
+}
+
+// eraseHalf removes a half that is there.
+func (k *kernel) eraseHalf(family int, key any) {
+	k.t.Helper()
+	erased, err := k.tenured(family).Erase(raw(k.t, key))
+	must(k.t, err)
+	if !erased {
+		k.t.Fatalf("no half of %+v", key)
+	}
+}
+
+// hasHalf reports whether a tenured table has a key.
+func (k *kernel) hasHalf(family int, key any) (found bool) {
+	k.t.Helper()
+	want := raw(k.t, key)
+	must(k.t, k.tenured(family).Each(func(key, _ []byte) error {
+		found = found || bytes.Equal(key, want)
+		return nil
+	}))
+	return found
+}
+
+// raw is a key or value as maps have it.
+func raw(t testing.TB, of any) []byte {
+	t.Helper()
+	bytes, err := binary.Append(nil, binary.NativeEndian, of)
+	must(t, err)
+	return bytes
 }
 
 func must(t testing.TB, err error) {

@@ -76,10 +76,10 @@ func (m *Maps) Flows(timeout func(protocol, state uint8) time.Duration) ([]Flow,
 		now:         uint32(uptime / time.Second),
 		timeout:     timeout,
 		generations: m.newGenerations(),
-		seen:        map[halfKey]bool{},
+		at:          map[halfKey]int{},
 	}
 	for _, t := range flowTables {
-		if err := t.halves(m.byName[t.name], r.add); err != nil {
+		if err := t.halves(m, r.add); err != nil {
 			return nil, err
 		}
 	}
@@ -91,23 +91,29 @@ type flowReader struct {
 	now         uint32 // seconds of the datapath's clock
 	timeout     func(protocol, state uint8) time.Duration
 	generations *generations
-	seen        map[halfKey]bool // of forward halves
+	at          map[halfKey]int // of each flow, by its forward half
 	flows       []Flow
 }
 
 // add takes a half. Its flow is there once the first of its halves is: either
-// brings the other back when that was evicted.
+// brings the other back when that was evicted. Both are as idle as the one that has
+// seen a packet last, which tells the other one late.
 func (r *flowReader) add(h half) {
 	f := flowOf(h)
 	// Signed: another CPU may have seen the flow after we read the clock.
 	f.Age = time.Duration(max(0, int32(r.now-h.head.Created))) * time.Second
 	f.Idle = time.Duration(max(0, int32(r.now-h.head.Seen))) * time.Second
 	f.Left = r.timeout(f.Protocol, f.State) - f.Idle
-	if f.Left < 0 || r.seen[f.forward()] || !r.generations.alive(&h.head) {
+	if f.Left < 0 || !r.generations.alive(&h.head) {
 		return
 	}
-	r.seen[f.forward()] = true
-	r.flows = append(r.flows, f)
+	at, known := r.at[f.forward()]
+	if !known {
+		r.at[f.forward()] = len(r.flows)
+		r.flows = append(r.flows, f)
+	} else if f.Idle < r.flows[at].Idle {
+		r.flows[at] = f
+	}
 }
 
 // generations are those of rules and endpoints now, read when they are first

@@ -32,13 +32,19 @@ func seconds(t *testing.T) uint32 {
 // 198.51.100.7:443, which become 192.0.2.1:61000 and the same.
 func (k *kernel) flow4(head datapath.FlowHead) (forward, reply datapath.FlowKey4) {
 	k.t.Helper()
+	return k.flow4Seen(head, head.Seen)
+}
+
+// flow4Seen does so where the reply half was seen at another time.
+func (k *kernel) flow4Seen(head datapath.FlowHead, replySeen uint32) (forward, reply datapath.FlowKey4) {
+	k.t.Helper()
 	inside, host, remote := wire("172.17.0.2"), wire("192.0.2.1"), wire("198.51.100.7")
 	forward = datapath.FlowKey4{Src: inside, Dst: remote, Sport: portOf(40000), Dport: portOf(443), Zone: 7, Protocol: unix.IPPROTO_TCP}
 	reply = datapath.FlowKey4{Src: remote, Dst: host, Sport: portOf(443), Dport: portOf(61000), Protocol: unix.IPPROTO_TCP}
 	head.BackZone = reply.Zone
-	must(k.t, k.byName["flows4"].Put(forward, datapath.Flow4{Head: head, Src: host, Dst: remote, Sport: portOf(61000), Dport: portOf(443)}))
-	head.BackZone, head.Direction = forward.Zone, datapath.DirectionReply
-	must(k.t, k.byName["flows4"].Put(reply, datapath.Flow4{Head: head, Src: remote, Dst: inside, Sport: portOf(443), Dport: portOf(40000)}))
+	k.putHalf(4, forward, datapath.Flow4{Head: head, Src: host, Dst: remote, Sport: portOf(61000), Dport: portOf(443)})
+	head.BackZone, head.Direction, head.Seen = forward.Zone, datapath.DirectionReply, replySeen
+	k.putHalf(4, reply, datapath.Flow4{Head: head, Src: remote, Dst: inside, Sport: portOf(443), Dport: portOf(40000)})
 	return forward, reply
 }
 
@@ -50,9 +56,9 @@ func (k *kernel) echo6(head datapath.FlowHead) (forward, reply datapath.FlowKey6
 	forward = datapath.FlowKey6{Src: asker, Dst: vip, Sport: portOf(9), Zone: 3, Protocol: unix.IPPROTO_ICMPV6}
 	reply = datapath.FlowKey6{Src: member, Dst: asker, Dport: portOf(11), Zone: 3, Protocol: unix.IPPROTO_ICMPV6, EchoReply: 1}
 	head.BackZone = 3
-	must(k.t, k.byName["flows6"].Put(forward, datapath.Flow6{Head: head, Src: asker, Dst: member, Sport: portOf(11)}))
+	k.putHalf(6, forward, datapath.Flow6{Head: head, Src: asker, Dst: member, Sport: portOf(11)})
 	head.Direction = datapath.DirectionReply
-	must(k.t, k.byName["flows6"].Put(reply, datapath.Flow6{Head: head, Src: vip, Dst: asker, Dport: portOf(9)}))
+	k.putHalf(6, reply, datapath.Flow6{Head: head, Src: vip, Dst: asker, Dport: portOf(9)})
 	return forward, reply
 }
 
@@ -85,10 +91,11 @@ func TestFlowsOfBothFamilies(t *testing.T) {
 	// Half a flow is the flow too, whichever half it is.
 	for _, evict := range []func(){
 		func() {},
-		func() { must(t, k.byName["flows4"].Delete(forward4)); must(t, k.byName["flows6"].Delete(reply6)) },
+		func() { k.eraseHalf(4, forward4); k.eraseHalf(6, reply6) },
 		func() {
+			k.eraseHalf(4, reply4)
 			k.flow4(datapath.FlowHead{Created: now - 50, Seen: now - 20, State: state, Endpoint: 5, Rule: 2})
-			must(t, k.byName["flows4"].Delete(reply4))
+			k.eraseHalf(4, reply4)
 		},
 	} {
 		evict()
@@ -105,7 +112,7 @@ func TestFlowsOfBothFamilies(t *testing.T) {
 		equal(t, "of IPv4", got[0], want4)
 		equal(t, "of IPv6", got[1], want6)
 	}
-	if !k.has("flows6", forward6) {
+	if !k.hasHalf(6, forward6) {
 		t.Error("listing changed the table")
 	}
 }
@@ -133,11 +140,41 @@ func TestDeadFlowsAreNone(t *testing.T) {
 		} else {
 			head.Seen, want = now+2, 1
 		}
-		k.flow4(head)
+		forward, reply := k.flow4(head)
 		if got := k.flows(); len(got) != want {
 			t.Errorf("%s: %+v", name, got)
 		}
+		k.eraseHalf(4, forward)
+		k.eraseHalf(4, reply)
 	}
+}
+
+// A half that has not heard of the other one's packets does not make its flow idle, nor
+// end it.
+func TestFlowsAreAsIdleAsTheLaterHalf(t *testing.T) {
+	t.Parallel()
+	k := newKernel(t)
+	now := seconds(t)
+	for what, ago := range map[string][2]uint32{
+		"forward later":             {20, 35},
+		"reply later":               {35, 20},
+		"the forward half is over":  {150, 20},
+		"the reply half is over":    {20, 150},
+		"both as late as the other": {20, 20},
+	} {
+		forward, reply := k.flow4Seen(datapath.FlowHead{Created: now - 200, Seen: now - ago[0]}, now-ago[1])
+		flows := k.flows()
+		if len(flows) != 1 {
+			t.Fatalf("%s: %+v", what, flows)
+		}
+		if f := flows[0]; f.Idle < 20*time.Second || f.Idle > 30*time.Second || f.Left != 100*time.Second-f.Idle || f.Zone != 7 {
+			t.Errorf("%s: %+v", what, f)
+		}
+		k.eraseHalf(4, forward)
+		k.eraseHalf(4, reply)
+	}
+	k.flow4Seen(datapath.FlowHead{Created: now - 200, Seen: now - 150}, now-150)
+	equal(t, "flows of which both halves are over", len(k.flows()), 0)
 }
 
 func TestDeleteFlow(t *testing.T) {
@@ -168,7 +205,7 @@ func TestFlowsWhileTheTableChanges(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		key := forward
+		key, table := forward, k.tenured(4)
 		for i := uint16(0); ; i++ {
 			select {
 			case <-stop:
@@ -176,9 +213,9 @@ func TestFlowsWhileTheTableChanges(t *testing.T) {
 			default:
 			}
 			key.Sport, key.Zone = i%32, 8
-			_ = k.byName["flows4"].Put(key, datapath.Flow4{Head: datapath.FlowHead{Created: now, Seen: now}, Sport: i})
+			_, _ = table.Put(raw(t, key), raw(t, datapath.Flow4{Head: datapath.FlowHead{Created: now, Seen: now}, Sport: i}))
 			key.Sport = (i + 16) % 32
-			_ = k.byName["flows4"].Delete(key)
+			_, _ = table.Erase(raw(t, key))
 		}
 	}()
 	for range 200 {

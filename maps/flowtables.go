@@ -2,11 +2,9 @@ package maps
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
-
-	"github.com/cilium/ebpf"
+	"unsafe"
 
 	"github.com/sluice-net/sluice/internal/datapath"
 )
@@ -14,10 +12,10 @@ import (
 // flowTables are the tables that hold halves of flows. A flow's halves may be in
 // any of those of their family.
 var flowTables = []flowTable{
-	flowTable4("flows4"),
-	flowTable6("flows6"),
-	flowTable4("nursery4"),
-	flowTable6("nursery6"),
+	flowTableOf("flows4", 4, eachTenured, protocol4, half4),
+	flowTableOf("flows6", 6, eachTenured, protocol6, half6),
+	flowTableOf("nursery4", 4, eachYoung, protocol4, half4),
+	flowTableOf("nursery6", 6, eachYoung, protocol6, half6),
 }
 
 // halfKey is what packets of a half look like before translation.
@@ -39,101 +37,110 @@ type half struct {
 type flowTable struct {
 	name   string
 	family int // 4 or 6
-	// protocols calls visit for each entry, halves with all there is in it, and
-	// wire is the entry's key as the map has it.
-	protocols func(table *ebpf.Map, visit func(protocol uint8)) error
-	halves    func(table *ebpf.Map, visit func(half)) error
-	wire      func(key halfKey) any
+	// protocols calls visit for each entry, and halves with all there is in it.
+	protocols func(m *Maps, visit func(protocol uint8)) error
+	halves    func(m *Maps, visit func(half)) error
 }
 
-func flowTable4(name string) flowTable {
-	return flowTableOf(name, 4,
-		func(k *datapath.FlowKey4) uint8 { return k.Protocol },
-		func(k *datapath.FlowKey4, v *datapath.Flow4) half {
-			return half{
-				key: halfKey{
-					src: addrPort(addr4(k.Src), k.Sport), dst: addrPort(addr4(k.Dst), k.Dport),
-					zone: k.Zone, protocol: k.Protocol, echoReply: k.EchoReply != 0,
-				},
-				head: v.Head,
-				src:  addrPort(addr4(v.Src), v.Sport), dst: addrPort(addr4(v.Dst), v.Dport),
-			}
-		},
-		func(k halfKey) datapath.FlowKey4 {
-			return datapath.FlowKey4{
-				Src: raw4(k.src.Addr()), Dst: raw4(k.dst.Addr()), Sport: rawPort(k.src), Dport: rawPort(k.dst),
-				Zone: k.zone, Protocol: k.protocol, EchoReply: bit(k.echoReply),
-			}
-		})
-}
-
-func flowTable6(name string) flowTable {
-	return flowTableOf(name, 6,
-		func(k *datapath.FlowKey6) uint8 { return k.Protocol },
-		func(k *datapath.FlowKey6, v *datapath.Flow6) half {
-			return half{
-				key: halfKey{
-					src: addrPort(addr6(k.Src), k.Sport), dst: addrPort(addr6(k.Dst), k.Dport),
-					zone: k.Zone, protocol: k.Protocol, echoReply: k.EchoReply != 0,
-				},
-				head: v.Head,
-				src:  addrPort(addr6(v.Src), v.Sport), dst: addrPort(addr6(v.Dst), v.Dport),
-			}
-		},
-		func(k halfKey) datapath.FlowKey6 {
-			return datapath.FlowKey6{
-				Src: raw6(k.src.Addr()), Dst: raw6(k.dst.Addr()), Sport: rawPort(k.src), Dport: rawPort(k.dst),
-				Zone: k.zone, Protocol: k.protocol, EchoReply: bit(k.echoReply),
-			}
-		})
-}
-
-func flowTableOf[K, V any](name string, family int, protocol func(*K) uint8, decode func(*K, *V) half, encode func(halfKey) K) flowTable {
-	each := func(table *ebpf.Map, visit func(*K, *V)) error {
-		keys := make([]K, batchSize(table))
-		values := make([]V, len(keys))
-		err := eachBatch(table, keys, values, func(found int) {
-			for i := range found {
-				visit(&keys[i], &values[i])
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		return nil
-	}
+// flowTableOf makes one whose entries walk visits.
+func flowTableOf[K, V any](
+	name string, family int, walk func(m *Maps, name string, visit func(*K, *V)) error, protocol func(*K) uint8, decode func(*K, *V) half,
+) flowTable {
 	return flowTable{
 		name:   name,
 		family: family,
-		protocols: func(table *ebpf.Map, visit func(uint8)) error {
-			return each(table, func(k *K, _ *V) { visit(protocol(k)) })
+		protocols: func(m *Maps, visit func(uint8)) error {
+			return walk(m, name, func(k *K, _ *V) { visit(protocol(k)) })
 		},
-		halves: func(table *ebpf.Map, visit func(half)) error {
-			return each(table, func(k *K, v *V) { visit(decode(k, v)) })
+		halves: func(m *Maps, visit func(half)) error {
+			return walk(m, name, func(k *K, v *V) { visit(decode(k, v)) })
 		},
-		wire: func(key halfKey) any { return encode(key) },
 	}
+}
+
+func eachTenured[K, V any](m *Maps, name string, visit func(*K, *V)) error {
+	err := m.tenured[name].Each(func(key, half []byte) error {
+		// Aligned as the batch is: entries have a multiple of eight bytes, and so have halves.
+		visit((*K)(unsafe.Pointer(unsafe.SliceData(key))), (*V)(unsafe.Pointer(unsafe.SliceData(half))))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+func eachYoung[K, V any](m *Maps, name string, visit func(*K, *V)) error {
+	table := m.byName[name]
+	keys := make([]K, batchSize(table))
+	values := make([]V, len(keys))
+	err := eachBatch(table, keys, values, func(found int) {
+		for i := range found {
+			visit(&keys[i], &values[i])
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+func protocol4(k *datapath.FlowKey4) uint8 { return k.Protocol }
+
+func protocol6(k *datapath.FlowKey6) uint8 { return k.Protocol }
+
+func half4(k *datapath.FlowKey4, v *datapath.Flow4) half {
+	return half{
+		key: halfKey{
+			src: addrPort(addr4(k.Src), k.Sport), dst: addrPort(addr4(k.Dst), k.Dport),
+			zone: k.Zone, protocol: k.Protocol, echoReply: k.EchoReply != 0,
+		},
+		head: v.Head,
+		src:  addrPort(addr4(v.Src), v.Sport), dst: addrPort(addr4(v.Dst), v.Dport),
+	}
+}
+
+func half6(k *datapath.FlowKey6, v *datapath.Flow6) half {
+	return half{
+		key: halfKey{
+			src: addrPort(addr6(k.Src), k.Sport), dst: addrPort(addr6(k.Dst), k.Dport),
+			zone: k.Zone, protocol: k.Protocol, echoReply: k.EchoReply != 0,
+		},
+		head: v.Head,
+		src:  addrPort(addr6(v.Src), v.Sport), dst: addrPort(addr6(v.Dst), v.Dport),
+	}
+}
+
+// table is the name of the tenured table for a key.
+func (k halfKey) table() string {
+	if k.src.Addr().Is4() {
+		return "flows4"
+	}
+	return "flows6"
+}
+
+// wire is the key as maps have it.
+func (k halfKey) wire() ([]byte, error) {
+	if k.src.Addr().Is4() {
+		return binary.Append(nil, binary.NativeEndian, datapath.FlowKey4{
+			Src: raw4(k.src.Addr()), Dst: raw4(k.dst.Addr()), Sport: rawPort(k.src), Dport: rawPort(k.dst),
+			Zone: k.zone, Protocol: k.protocol, EchoReply: bit(k.echoReply),
+		})
+	}
+	return binary.Append(nil, binary.NativeEndian, datapath.FlowKey6{
+		Src: raw6(k.src.Addr()), Dst: raw6(k.dst.Addr()), Sport: rawPort(k.src), Dport: rawPort(k.dst),
+		Zone: k.zone, Protocol: k.protocol, EchoReply: bit(k.echoReply),
+	})
 }
 
 // deleteHalf removes a half from every table of its family, and reports whether
 // one had it.
 func (m *Maps) deleteHalf(key halfKey) (deleted bool, err error) {
-	family := 6
-	if key.src.Addr().Is4() {
-		family = 4
+	raw, err := key.wire()
+	if err != nil {
+		return false, err
 	}
-	for _, t := range flowTables {
-		if t.family != family {
-			continue
-		}
-		switch err := m.byName[t.name].Delete(t.wire(key)); {
-		case err == nil:
-			deleted = true
-		case !errors.Is(err, ebpf.ErrKeyNotExist):
-			return deleted, fmt.Errorf("delete from %s: %w", t.name, err)
-		}
-	}
-	return deleted, nil
+	return m.tenured[key.table()].Erase(raw)
 }
 
 // addrPort is an address with a port in network byte order.

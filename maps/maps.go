@@ -11,18 +11,18 @@ import (
 // Maps writes the control plane's entries and reads the datapath's counters.
 // It is safe for concurrent use.
 type Maps struct {
-	byName map[string]*ebpf.Map
+	byName  map[string]*ebpf.Map
+	tenured map[string]*Tenured // by the name of its entries' map
 
 	mu    sync.Mutex
 	rules ruleTable
 }
 
-// New takes the maps of a loader by name and reads the rules that are
-// installed already.
-func New(byName map[string]*ebpf.Map) (*Maps, error) {
-	m := &Maps{byName: byName}
+// New takes the maps of a loader by name, and its FlowTable, and reads the rules
+// that are installed already.
+func New(byName map[string]*ebpf.Map, flowTable *ebpf.Program) (*Maps, error) {
 	for _, name := range []string{
-		"flows4", "flows6", "nursery4", "nursery6", "networks", "endpoints", "rules", "devices", "endpoints4", "endpoints6", "ports_tcp", "ports_udp",
+		"flows4", "flows6", "flow_tags4", "flow_tags6", "nursery4", "nursery6", "networks", "endpoints", "rules", "devices", "endpoints4", "endpoints6", "ports_tcp", "ports_udp",
 		"host_addrs4", "host_addrs6", "uplinks", "vips4", "vips6", "alias_turns", "subnets4", "subnets6",
 		"rule_counts", "masquerade_retries", "packet_counts", "drop_counts", "report_lease", "socket_origins", "report_budgets", "events",
 	} {
@@ -30,6 +30,10 @@ func New(byName map[string]*ebpf.Map) (*Maps, error) {
 			return nil, fmt.Errorf("map %s is missing", name)
 		}
 	}
+	m := &Maps{byName: byName, tenured: map[string]*Tenured{
+		"flows4": NewTenured(byName, 4, flowTable),
+		"flows6": NewTenured(byName, 6, flowTable),
+	}}
 	return m, m.readRules()
 }
 

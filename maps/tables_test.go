@@ -12,8 +12,8 @@ import (
 func TestTables(t *testing.T) {
 	t.Parallel()
 	k := newKernel(t)
-	must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: 1}, datapath.Flow4{}))
-	must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: 2}, datapath.Flow4{}))
+	k.putHalf(4, datapath.FlowKey4{Src: 1}, datapath.Flow4{})
+	k.putHalf(4, datapath.FlowKey4{Src: 2}, datapath.Flow4{})
 	must(t, k.SetNetwork(1, network("172.17.0.0/16", "172.17.0.1")))
 	must(t, k.SetEndpoint(5, someEndpoint()))
 	must(t, k.SetRule(3, maps.Rule{Kind: maps.RuleMasquerade, Network: 1}))
@@ -30,6 +30,8 @@ func TestTables(t *testing.T) {
 		equal(t, name, tables[name].Entries, n)
 	}
 	equal(t, "room for devices", tables["devices"].Capacity, int(k.byName["devices"].MaxEntries()))
+	equal(t, "entries for halves", tables["flows4"].Capacity, int(k.byName["flows4"].MaxEntries()))
+	equal(t, "room for young halves", tables["nursery4"].Capacity, int(k.byName["nursery4"].MaxEntries()))
 	equal(t, "room for rules", tables["rules"].Capacity, int(k.byName["rules"].MaxEntries())-1) // 0 is no rule
 }
 
@@ -54,9 +56,9 @@ func TestFlows(t *testing.T) {
 	must(t, err)
 	equal(t, "kinds of no flows", len(o.Flows), 0)
 	for i, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		must(t, k.byName["flows4"].Put(datapath.FlowKey4{Src: uint32(i), Protocol: protocol}, datapath.Flow4{}))
+		k.putHalf(4, datapath.FlowKey4{Src: uint32(i), Protocol: protocol}, datapath.Flow4{})
 	}
-	must(t, k.byName["flows6"].Put(datapath.FlowKey6{Protocol: unix.IPPROTO_ICMPV6}, datapath.Flow6{}))
+	k.putHalf(6, datapath.FlowKey6{Protocol: unix.IPPROTO_ICMPV6}, datapath.Flow6{})
 	o, err = k.Occupancy()
 	must(t, err)
 	equal(t, "kinds", len(o.Flows), 3)

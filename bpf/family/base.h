@@ -10,6 +10,8 @@
 #include "../ipv6/header.h"
 #include "../ipv6/route.h"
 #endif
+#include "key.h"
+#include "tenured.h"
 #include "halves.h"
 #include "waiting.h"
 #include "conntrack.h"

@@ -15,17 +15,16 @@
  */
 __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 {
-	flow_key_t key, back;
+	flow_key_t key; /* the other half's, and in the end this one's: the stack is short */
 	flow_t *other;
 	__u8 state;
 	bool moves;
 
 	if (!p || !flow)
 		return FLOW_LOST;
-	key = p->key;
-	back = other_key(&key, flow);
-	other = half_beside(&back, flow->head.state);
-	if (other && !halves_match(&key, other))
+	key = other_key(&p->key, flow);
+	other = half_beside(&key, flow->head.state);
+	if (other && !halves_match(&p->key, other))
 		return FLOW_LOST;
 	state = flow_next_state(&flow->head, key.protocol, p->tcp_flags);
 	if (flow_finished(state))
@@ -37,23 +36,51 @@ __noinline int flow_touch(packet_t *p, flow_t *flow, __u32 now)
 	moves = (flow->head.state ^ state) & FLOW_TENURED;
 	flow->head.seen = now;
 	flow->head.state = state;
+	flow->head.alone = 0;
 	if (other && !((other->head.state ^ state) & FLOW_TENURED)) {
 		other->head.seen = now;
 		other->head.state = state;
 		if (!moves)
 			return FLOW_STAYS;
 	} else {
-		other = other_half(&key, flow);
-		if (!other || !half_put(&back, other))
+		other = other_half(&p->key, flow);
+		if (!other || !half_put(&key, other))
 			return FLOW_LOST;
 	}
 	if (!moves)
 		return FLOW_MOVES;
 	/* Linux 6.1 takes no memory that a function was passed as a map's value: so the half is looked up again. */
-	flow = state & FLOW_TENURED ? bpf_map_lookup_elem(&AF(nursery), &key) : bpf_map_lookup_elem(&AF(flows), &key);
+	key = p->key;
+	flow = state & FLOW_TENURED ? bpf_map_lookup_elem(&AF(nursery), &key) : tenured_find(&key);
 	if (flow)
 		half_put(&key, flow);
 	return FLOW_MOVES;
+}
+
+/*
+ * Whether a flow is alive for a packet of its own, by either half: of a tenured one, the
+ * other half may have seen a packet later; see flow_note_time.
+ */
+__noinline int half_goes_on(const flow_key_t *key, const flow_t *flow, __u8 flags, __u32 now)
+{
+	packet_t *p = this_packet();
+	flow_t *other;
+
+	if (!p || !key || !flow)
+		return 0;
+	if (flow_goes_on(&flow->head, key->protocol, flags, now))
+		return 1;
+	if (!(flow->head.state & FLOW_TENURED))
+		return 0;
+	set_other_key(&p->other, key, flow);
+	other = tenured_find(&p->other);
+	return other && halves_match(key, other) && flow_goes_on(&other->head, key->protocol, flags, now);
+}
+
+/* Whether a flow is alive that is not the packet's own, as it is. */
+static __always_inline bool half_alive(const flow_key_t *key, const flow_t *flow, __u32 now)
+{
+	return half_goes_on(key, flow, TCP_RST, now);
 }
 
 /* flow_peek returns the live flow of a key and changes nothing, or NULL. */
@@ -61,7 +88,7 @@ static __always_inline flow_t *flow_peek(const flow_key_t *key)
 {
 	flow_t *flow = half_find(key);
 
-	return flow && flow_alive(&flow->head, key->protocol, now_seconds()) ? flow : NULL;
+	return flow && half_alive(key, flow, now_seconds()) ? flow : NULL;
 }
 
 /* flow_end removes the flow of the packet. */
@@ -98,9 +125,10 @@ static __always_inline flow_t *flow_find(packet_t *p, const found_t *found)
 	if (!flow)
 		return NULL;
 	now = now_seconds();
-	if (flow_goes_on(&flow->head, p->key.protocol, p->tcp_flags, now) && !reopens(p, &flow->head)) {
-		if (dry_run || (flow->head.seen == now &&
-				flow->head.state == flow_next_state(&flow->head, p->key.protocol, p->tcp_flags)))
+	if ((flow_goes_on(&flow->head, p->key.protocol, p->tcp_flags, now) ||
+	     half_goes_on(&p->key, flow, p->tcp_flags, now)) && !reopens(p, &flow->head)) {
+		if (dry_run || (flow->head.state == flow_next_state(&flow->head, p->key.protocol, p->tcp_flags) &&
+				flow_note_time(&flow->head, now)))
 			return flow;
 		switch (flow_touch(p, flow, now)) {
 		case FLOW_STAYS:
@@ -148,15 +176,15 @@ static __always_inline bool flow_claim(const flow_key_t *key, const flow_t *flow
 		return !half_find(&back);
 	if (!claim_young(key, flow, &back))
 		return false;
-	holder = bpf_map_lookup_elem(&AF(flows), &back);
+	holder = tenured_find(&back);
 	if (!holder)
 		return true;
-	if (!halves_match(key, holder) && flow_alive(&holder->head, back.protocol, flow->head.created)) {
+	if (!halves_match(key, holder) && half_alive(&back, holder, flow->head.created)) {
 		bpf_map_delete_elem(&AF(nursery), &back);
 		return false;
 	}
 	erase_other(&back, holder);
-	bpf_map_delete_elem(&AF(flows), &back);
+	tenured_erase(&back);
 	return true;
 }
 

@@ -45,14 +45,14 @@ static __always_inline int to_own_network(struct __sk_buff *skb, packet_t *p)
 	return verdict == NO_VERDICT ? drop(p, REASON_NO_ENDPOINT) : verdict;
 }
 
-/* masquerade opens a flow from the sender to the outside. */
+/* masquerade prepares the flow from the sender to the outside; NO_VERDICT when it has. */
 __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 {
 	flow_t *flow = opening();
 	struct bpf_fib_lookup *fib;
 	struct uplink *uplink;
 	struct sender s;
-	addr_t src, zero = {};
+	addr_t zero = {};
 	__u16 reason;
 
 	if (!p || !flow || !sender_find(skb, &s))
@@ -70,20 +70,27 @@ __noinline int masquerade(struct __sk_buff *skb, packet_t *p)
 	uplink = route_uplink(fib);
 	if (!uplink)
 		return drop(p, REASON_NOT_AN_UPLINK);
-	src = source_of(fib, uplink);
-	if (is_zero(src))
-		return drop(p, REASON_NO_SOURCE);
 	flow_begin(flow, s.index, s.network->rule);
+	flow->src = source_of(fib, uplink);
+	if (is_zero(flow->src))
+		return drop(p, REASON_NO_SOURCE);
 	flow->head.hops = 1;
 	flow->head.target = TARGET_OUTSIDE;
 	flow->head.back_target = TARGET_ENDPOINT;
 	flow->head.back_zone = ZONE_OUTSIDE;
-	flow->src = src;
 	flow->dst = p->key.dst;
 	flow->dport = p->key.dport;
-	if (!snat_claim(skb, true))
-		return drop(p, REASON_MASQUERADE_EXHAUSTED);
-	return open_flow(p, flow);
+	return NO_VERDICT;
+}
+
+/* open_masqueraded opens it. A function of its own, since the two need more stack than there is. */
+__noinline int open_masqueraded(struct __sk_buff *skb, packet_t *p)
+{
+	flow_t *flow = opening();
+
+	if (!p || !flow)
+		return VERDICT_DROP;
+	return snat_claim(skb, true) ? open_flow(p, flow) : drop(p, REASON_MASQUERADE_EXHAUSTED);
 }
 
 /* Whether a published port leads out of an internal network. */
@@ -132,7 +139,8 @@ static __always_inline int without_flow(struct __sk_buff *skb, packet_t *p, cons
 		return to_host(skb, p, s);
 	if (address_of_a_network(p->key.dst))
 		return drop(p, REASON_ISOLATION);
-	return masquerade(skb, p);
+	verdict = masquerade(skb, p);
+	return verdict == NO_VERDICT ? open_masqueraded(skb, p) : verdict;
 }
 
 static __always_inline int container_ip(struct __sk_buff *skb, packet_t *p, const struct sender *s,

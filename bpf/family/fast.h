@@ -120,7 +120,9 @@ static __always_inline int redirected(int code)
 /* look_up finds the half of a key, for the slow path too. */
 static __always_inline flow_t *look_up(const flow_key_t *key, found_t *found)
 {
-	found->half = half_find(key);
+	found->half = tenured_at_home(key);
+	if (!found->half)
+		found->half = half_find(key);
 	found->known = true;
 	return found->half;
 }

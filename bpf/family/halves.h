@@ -9,25 +9,6 @@
  * pushes out is not at work.
  */
 
-static __always_inline void set_other_key(flow_key_t *other, const flow_key_t *key, const flow_t *flow)
-{
-	other->src = flow->dst;
-	other->dst = flow->src;
-	other->sport = flow->dport;
-	other->dport = flow->sport;
-	other->zone = flow->head.back_zone;
-	other->protocol = key->protocol;
-	other->echo_reply = key->protocol == AF(IPPROTO_ICMP) ? !key->echo_reply : 0;
-}
-
-static __always_inline flow_key_t other_key(const flow_key_t *key, const flow_t *flow)
-{
-	flow_key_t other;
-
-	set_other_key(&other, key, flow);
-	return other;
-}
-
 /*
  * A half that is about to be inserted: the CPU's own, which lies in a map for
  * want of room on the stack. NULL is for the verifier alone.
@@ -66,11 +47,11 @@ static __always_inline bool halves_match(const flow_key_t *key, const flow_t *ot
 /* One that another CPU moves meanwhile may be in neither table when that is looked at: hence the third look. */
 static __always_inline flow_t *half_find(const flow_key_t *key)
 {
-	flow_t *half = bpf_map_lookup_elem(&AF(flows), key);
+	flow_t *half = tenured_find(key);
 
 	if (!half)
 		half = bpf_map_lookup_elem(&AF(nursery), key);
-	return half ? half : bpf_map_lookup_elem(&AF(flows), key);
+	return half ? half : tenured_find(key);
 }
 
 /* The same, where another half of its flow was found in this state: most likely in the same table. */
@@ -100,10 +81,10 @@ static __always_inline bool half_put(const flow_key_t *key, const flow_t *half)
 	if (!(half->head.state & FLOW_TENURED)) {
 		if (bpf_map_update_elem(&AF(nursery), key, half, BPF_NOEXIST))
 			return false;
-		bpf_map_delete_elem(&AF(flows), key);
+		tenured_erase(key);
 		return true;
 	}
-	if (bpf_map_update_elem(&AF(flows), key, half, BPF_ANY))
+	if (!tenured_put(key, half))
 		return false;
 	bpf_map_delete_elem(&AF(nursery), key);
 	return true;
@@ -111,23 +92,22 @@ static __always_inline bool half_put(const flow_key_t *key, const flow_t *half)
 
 static __always_inline void half_erase(const flow_key_t *key)
 {
-	bpf_map_delete_elem(&AF(flows), key);
+	tenured_erase(key);
 	bpf_map_delete_elem(&AF(nursery), key);
 }
 
 /* erase_other removes the other half of a flow, unless that is another flow's by now. */
-__noinline int erase_other(const flow_key_t *key, const flow_t *flow)
+static __always_inline void erase_other(const flow_key_t *key, const flow_t *flow)
 {
 	packet_t *p = this_packet();
 	flow_t *other;
 
-	if (!p || !key || !flow)
-		return 0;
+	if (!p)
+		return;
 	set_other_key(&p->other, key, flow);
 	other = half_find(&p->other);
 	if (other && halves_match(key, other))
 		half_erase(&p->other);
-	return 0;
 }
 
 /* flow_delete removes both halves. */

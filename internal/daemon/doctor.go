@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-net/sluice/internal/portreserve"
 	"github.com/sluice-net/sluice/internal/portspec"
 	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // check gathers facts and returns what they amount to. Its name stands for it
@@ -247,7 +248,7 @@ func (i *instance) checkConntrack() ([]api.Finding, error) {
 	}
 	tables := []doctor.Flows{{Family: "IPv4"}, {Family: "IPv6"}}
 	for family, name := range []string{"flows4", "flows6"} {
-		tables[family].Room = int(i.loader.Maps()[name].MaxEntries()) / 2
+		tables[family].Room = maps.FlowCapacity(i.loader.Maps()[name]) / 2
 	}
 	for _, f := range flows {
 		if f.State&hooks.FlowTenured == 0 {

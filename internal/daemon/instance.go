@@ -238,7 +238,7 @@ func (i *instance) openDatapath(devices *netdev.Host, host *hostnet.Host) error 
 		i.log.Warn("a conntrack table keeps the size that it was made with, until `sluice system reset`", "map", kept.Name,
 			"flows", kept.Has, "asked for", kept.Asked)
 	}
-	i.maps, err = maps.New(i.loader.Maps())
+	i.maps, err = maps.New(i.loader.Maps(), i.loader.FlowTable())
 	i.datapath = newDatapath(i.loader, i.maps)
 	i.drops = monitor.NewHub(reports{i.maps})
 	return err

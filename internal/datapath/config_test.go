@@ -8,7 +8,7 @@ import (
 )
 
 // written are the maps that programs write.
-var written = []string{"flows4", "flows6", "nursery4", "nursery6", "fragments4", "fragments6", "snat_cursors", "alias_turns", "socket_origins", "rule_counts", "packet_counts", "drop_counts"}
+var written = []string{"flows4", "flows6", "flow_tags4", "flow_tags6", "nursery4", "nursery6", "fragments4", "fragments6", "snat_cursors", "alias_turns", "socket_origins", "rule_counts", "packet_counts", "drop_counts"}
 
 // dump returns the entries of the maps that programs write, as bytes.
 func (f *fixture) dump() map[string][]byte {

@@ -102,7 +102,8 @@ func (f *fixture) meets(at sight, flags uint32, halves conntrack, ago uint32, ru
 }
 
 // expectOneWay asserts that a frame's fast path, in the second in which its flow
-// was seen, and the long one, in another second, are the same but for the time.
+// was seen, and the long one, when the other half has to be told, are the same but for
+// the time.
 func (f *fixture) expectOneWay(what string, at sight, halves conntrack, rule uint32, sent frame) {
 	f.t.Helper()
 	raw := sent.bytes()
@@ -115,7 +116,7 @@ func (f *fixture) expectOneWay(what string, at sight, halves conntrack, rule uin
 
 func (f *fixture) expectBothWays(what string, at sight, flags uint32, halves conntrack, rule uint32, raw []byte) outcome {
 	f.t.Helper()
-	short, long := f.meets(at, flags, halves, 0, rule, raw), f.meets(at, flags, halves, 1, rule, raw)
+	short, long := f.meets(at, flags, halves, 0, rule, raw), f.meets(at, flags, halves, seenTogether, rule, raw)
 	expectEqual(f.t, what, short, long)
 	return short
 }

@@ -181,7 +181,7 @@ func (f *fixture) load(config loader.Config) {
 	}
 	f.config = config
 	l := borrow(f.t, config)
-	m, err := maps.New(l.Maps())
+	m, err := maps.New(l.Maps(), l.FlowTable())
 	must(f.t, err)
 	f.loader, f.maps = l, m
 }
@@ -272,9 +272,9 @@ func TestMain(m *testing.M) {
 // verified is how many instructions the verifier of Linux 6.18 follows when a hook is
 // loaded. Those of 6.1 and 6.12 follow fewer.
 var verified = map[datapath.Hook]uint32{
-	datapath.HookContainer: 45600,
-	datapath.HookUplink:    34300,
-	datapath.HookBridge:    28600,
+	datapath.HookContainer: 67000,
+	datapath.HookUplink:    53500,
+	datapath.HookBridge:    44400,
 	datapath.HookResolver:  2100,
 }
 

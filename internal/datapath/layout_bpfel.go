@@ -63,6 +63,18 @@ type layoutFlow6 struct {
 	Reserved [8]uint8
 }
 
+type layoutFlowEntry4 struct {
+	_    structs.HostLayout
+	Flow layoutFlow4
+	Key  layoutFlowKey4
+}
+
+type layoutFlowEntry6 struct {
+	_    structs.HostLayout
+	Flow layoutFlow6
+	Key  layoutFlowKey6
+}
+
 type layoutFlowHead struct {
 	_                  structs.HostLayout
 	Created            uint32
@@ -73,7 +85,7 @@ type layoutFlowHead struct {
 	BackTarget         uint8
 	BackZone           uint16
 	Hops               uint8
-	Reserved           uint8
+	Alone              uint8
 	Endpoint           uint32
 	EndpointGeneration uint32
 	Peer               uint32
@@ -103,6 +115,24 @@ type layoutFlowKey6 struct {
 	Zone      uint16
 	Protocol  uint8
 	EchoReply uint8
+}
+
+type layoutFlowRequest struct {
+	_         structs.HostLayout
+	Ethernet  [14]uint8
+	Reserved  [2]uint8
+	Operation uint32
+	Family    uint32
+}
+
+type layoutFlowSeed struct {
+	_     structs.HostLayout
+	Words [10]uint32
+}
+
+type layoutFlowTags struct {
+	_     structs.HostLayout
+	Words [4]uint64
 }
 
 type layoutFlowTarget uint32
@@ -281,6 +311,9 @@ const (
 	layoutMapEndpoints4        = "endpoints4"
 	layoutMapEndpoints6        = "endpoints6"
 	layoutMapEvents            = "events"
+	layoutMapFlowSeeds         = "flow_seeds"
+	layoutMapFlowTags4         = "flow_tags4"
+	layoutMapFlowTags6         = "flow_tags6"
 	layoutMapFlows4            = "flows4"
 	layoutMapFlows6            = "flows6"
 	layoutMapFragments4        = "fragments4"
@@ -316,6 +349,7 @@ const (
 	layoutVarEventType         = "event_type"
 	layoutVarFlowHeadType      = "flow_head_type"
 	layoutVarHookType          = "hook_type"
+	layoutVarRequestType       = "request_type"
 	layoutVarTargetType        = "target_type"
 	layoutVarVerdictType       = "verdict_type"
 )
@@ -378,6 +412,9 @@ type layoutMapSpecs struct {
 	Endpoints4        *ebpf.MapSpec `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events            *ebpf.MapSpec `ebpf:"events"`
+	FlowSeeds         *ebpf.MapSpec `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.MapSpec `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.MapSpec `ebpf:"flow_tags6"`
 	Flows4            *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6            *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4        *ebpf.MapSpec `ebpf:"fragments4"`
@@ -419,6 +456,7 @@ type layoutVariableSpecs struct {
 	EventType    *ebpf.VariableSpec `ebpf:"event_type"`
 	FlowHeadType *ebpf.VariableSpec `ebpf:"flow_head_type"`
 	HookType     *ebpf.VariableSpec `ebpf:"hook_type"`
+	RequestType  *ebpf.VariableSpec `ebpf:"request_type"`
 	TargetType   *ebpf.VariableSpec `ebpf:"target_type"`
 	VerdictType  *ebpf.VariableSpec `ebpf:"verdict_type"`
 }
@@ -453,6 +491,9 @@ type layoutMaps struct {
 	Endpoints4        *ebpf.Map `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.Map `ebpf:"endpoints6"`
 	Events            *ebpf.Map `ebpf:"events"`
+	FlowSeeds         *ebpf.Map `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.Map `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.Map `ebpf:"flow_tags6"`
 	Flows4            *ebpf.Map `ebpf:"flows4"`
 	Flows6            *ebpf.Map `ebpf:"flows6"`
 	Fragments4        *ebpf.Map `ebpf:"fragments4"`
@@ -499,6 +540,9 @@ func (m *layoutMaps) Close() error {
 		m.Endpoints4,
 		m.Endpoints6,
 		m.Events,
+		m.FlowSeeds,
+		m.FlowTags4,
+		m.FlowTags6,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
@@ -541,6 +585,7 @@ type layoutVariables struct {
 	EventType    *ebpf.Variable `ebpf:"event_type"`
 	FlowHeadType *ebpf.Variable `ebpf:"flow_head_type"`
 	HookType     *ebpf.Variable `ebpf:"hook_type"`
+	RequestType  *ebpf.Variable `ebpf:"request_type"`
 	TargetType   *ebpf.Variable `ebpf:"target_type"`
 	VerdictType  *ebpf.Variable `ebpf:"verdict_type"`
 }

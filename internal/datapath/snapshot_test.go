@@ -48,12 +48,33 @@ func (w *world) tables() []table {
 	all := []table{
 		save[datapath.FragmentKey4](w, "fragments4", shiftFragment), save[datapath.FragmentKey6](w, "fragments6", shiftFragment),
 	}
-	for _, tier := range []string{"nursery", "flows"} {
-		all = append(all,
-			save[datapath.FlowKey4](w, tier+"4", func(f datapath.Flow4, later uint32) datapath.Flow4 { shiftHead(&f.Head, later); return f }),
-			save[datapath.FlowKey6](w, tier+"6", func(f datapath.Flow6, later uint32) datapath.Flow6 { shiftHead(&f.Head, later); return f }))
+	shift4 := func(f datapath.Flow4, later uint32) datapath.Flow4 { shiftHead(&f.Head, later); return f }
+	shift6 := func(f datapath.Flow6, later uint32) datapath.Flow6 { shiftHead(&f.Head, later); return f }
+	return append(all,
+		save[datapath.FlowKey4](w, "nursery4", shift4), save[datapath.FlowKey6](w, "nursery6", shift6),
+		savedTenured[datapath.FlowKey4, datapath.Flow4, datapath.FlowEntry4]{tenured4, tenured4(w.fixture).read(), shift4},
+		savedTenured[datapath.FlowKey6, datapath.Flow6, datapath.FlowEntry6]{tenured6, tenured6(w.fixture).read(), shift6})
+}
+
+// savedTenured is one that is no hash map.
+type savedTenured[K comparable, V, E any] struct {
+	open    func(*fixture) tenured[K, V, E]
+	entries map[K]V
+	shift   func(value V, later uint32) V
+}
+
+func (s savedTenured[K, V, E]) restore(w *world, later uint32) {
+	w.t.Helper()
+	table, was := s.open(w.fixture), map[K]V{}
+	for key, value := range s.entries {
+		was[key] = s.shift(value, later)
 	}
-	return all
+	for key := range table.read() {
+		if _, ok := was[key]; !ok {
+			table.erase(key)
+		}
+	}
+	table.write(was)
 }
 
 func save[K comparable, V any](w *world, name string, shift func(V, uint32) V) table {

@@ -26,6 +26,9 @@ const (
 	socketMapEndpoints4            = "endpoints4"
 	socketMapEndpoints6            = "endpoints6"
 	socketMapEvents                = "events"
+	socketMapFlowSeeds             = "flow_seeds"
+	socketMapFlowTags4             = "flow_tags4"
+	socketMapFlowTags6             = "flow_tags6"
 	socketMapFlows4                = "flows4"
 	socketMapFlows6                = "flows6"
 	socketMapFragments4            = "fragments4"
@@ -73,6 +76,9 @@ const (
 	socketVarFibIfindex            = "fib_ifindex"
 	socketVarFibSkipNeigh          = "fib_skip_neigh"
 	socketVarFibSource             = "fib_source"
+	socketVarFlowSeed              = "flow_seed"
+	socketVarFlowSetsMask4         = "flow_sets_mask4"
+	socketVarFlowSetsMask6         = "flow_sets_mask6"
 	socketVarHostNetnsCookie       = "host_netns_cookie"
 	socketVarJiffiesOrigin         = "jiffies_origin"
 	socketVarJiffySeconds          = "jiffy_seconds"
@@ -158,6 +164,9 @@ type socketMapSpecs struct {
 	Endpoints4        *ebpf.MapSpec `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events            *ebpf.MapSpec `ebpf:"events"`
+	FlowSeeds         *ebpf.MapSpec `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.MapSpec `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.MapSpec `ebpf:"flow_tags6"`
 	Flows4            *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6            *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4        *ebpf.MapSpec `ebpf:"fragments4"`
@@ -201,6 +210,9 @@ type socketVariableSpecs struct {
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
+	FlowSeed              *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetsMask4         *ebpf.VariableSpec `ebpf:"flow_sets_mask4"`
+	FlowSetsMask6         *ebpf.VariableSpec `ebpf:"flow_sets_mask6"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
@@ -248,6 +260,9 @@ type socketMaps struct {
 	Endpoints4        *ebpf.Map `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.Map `ebpf:"endpoints6"`
 	Events            *ebpf.Map `ebpf:"events"`
+	FlowSeeds         *ebpf.Map `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.Map `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.Map `ebpf:"flow_tags6"`
 	Flows4            *ebpf.Map `ebpf:"flows4"`
 	Flows6            *ebpf.Map `ebpf:"flows6"`
 	Fragments4        *ebpf.Map `ebpf:"fragments4"`
@@ -294,6 +309,9 @@ func (m *socketMaps) Close() error {
 		m.Endpoints4,
 		m.Endpoints6,
 		m.Events,
+		m.FlowSeeds,
+		m.FlowTags4,
+		m.FlowTags6,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
@@ -338,6 +356,9 @@ type socketVariables struct {
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.Variable `ebpf:"fib_source"`
+	FlowSeed              *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetsMask4         *ebpf.Variable `ebpf:"flow_sets_mask4"`
+	FlowSetsMask6         *ebpf.Variable `ebpf:"flow_sets_mask6"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`

@@ -97,8 +97,13 @@ func (f *fixture) halves() conntrack {
 func (f *fixture) tier(name string) conntrack {
 	f.t.Helper()
 	all := conntrack{}
-	readHalves(f, name+"4", modelHalf4, all)
-	readHalves(f, name+"6", modelHalf6, all)
+	if name == "flows" {
+		addHalves(all, tenured4(f).read(), modelHalf4)
+		addHalves(all, tenured6(f).read(), modelHalf6)
+	} else {
+		addHalves(all, batch[datapath.FlowKey4, datapath.Flow4](f, name+"4"), modelHalf4)
+		addHalves(all, batch[datapath.FlowKey6, datapath.Flow6](f, name+"6"), modelHalf6)
+	}
 	return all
 }
 
@@ -111,9 +116,8 @@ func (f *fixture) tierOf(key model.Key) string {
 	return "nursery"
 }
 
-func readHalves[K comparable, V any](f *fixture, name string, half func(K, V) (model.Key, model.Half), all conntrack) {
-	f.t.Helper()
-	for key, value := range batch[K, V](f, name) {
+func addHalves[K comparable, V any](all conntrack, table map[K]V, half func(K, V) (model.Key, model.Half)) {
+	for key, value := range table {
 		key, half := half(key, value)
 		all[key] = half
 	}
@@ -163,6 +167,11 @@ func (f *fixture) writeHalves(tier string, halves conntrack) {
 			}
 		}
 	}
+	if tier == "flows" {
+		tenured4(f).write(flows4)
+		tenured6(f).write(flows6)
+		return
+	}
 	writeBatch(f, tier+"4", flows4)
 	writeBatch(f, tier+"6", flows6)
 }
@@ -185,16 +194,16 @@ func writeBatch[K comparable, V any](f *fixture, table string, entries map[K]V) 
 // evict takes a half out of the tables, as full ones do, if it is there.
 func (f *fixture) evict(key model.Key) {
 	f.t.Helper()
-	for _, name := range conntrackTables {
-		var err error
-		if key.Src.Is4() {
-			err = f.loader.Maps()[name+"4"].Delete(rawKey4(key))
-		} else {
-			err = f.loader.Maps()[name+"6"].Delete(rawKey6(key))
-		}
-		if !errors.Is(err, ebpf.ErrKeyNotExist) {
-			must(f.t, err)
-		}
+	var err error
+	if key.Src.Is4() {
+		tenured4(f).erase(rawKey4(key))
+		err = f.loader.Maps()["nursery4"].Delete(rawKey4(key))
+	} else {
+		tenured6(f).erase(rawKey6(key))
+		err = f.loader.Maps()["nursery6"].Delete(rawKey6(key))
+	}
+	if !errors.Is(err, ebpf.ErrKeyNotExist) {
+		must(f.t, err)
 	}
 }
 

@@ -11,6 +11,11 @@ type (
 	FlowHead     = layoutFlowHead
 	Flow4        = layoutFlow4
 	Flow6        = layoutFlow6
+	FlowSeed     = layoutFlowSeed
+	FlowTags     = layoutFlowTags
+	FlowEntry4   = layoutFlowEntry4
+	FlowEntry6   = layoutFlowEntry6
+	FlowRequest  = layoutFlowRequest
 	FragmentKey4 = layoutFragmentKey4
 	FragmentKey6 = layoutFragmentKey6
 	Fragment     = layoutFragment
@@ -47,6 +52,16 @@ const (
 	FlowFINReply   = 0x08
 	FlowReset      = 0x10
 	FlowTenured    = 0x20
+
+	// FlowWays is how many halves a set of the tenured table has room for.
+	FlowWays = 16
+
+	// FlowPut and FlowErase are what a FlowRequest asks for.
+	FlowPut   = 1
+	FlowErase = 2
+	// FlowDone and FlowThere are what its program returns.
+	FlowDone  = 1
+	FlowThere = 2
 
 	DirectionForward = 0
 	DirectionReply   = 1
@@ -108,6 +123,9 @@ func (v Verdict) String() string {
 
 // LoadLayout returns the specifications of every map.
 func LoadLayout() (*ebpf.CollectionSpec, error) { return loadLayout() }
+
+// LoadTable returns the object whose program does what a FlowRequest asks for.
+func LoadTable() (*ebpf.CollectionSpec, error) { return loadTable() }
 
 // LoadTunnel returns the object of HookUplink for devices without a link layer.
 func LoadTunnel() (*ebpf.CollectionSpec, error) { return loadTunnel() }

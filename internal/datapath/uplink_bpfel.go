@@ -26,6 +26,9 @@ const (
 	uplinkMapEndpoints4            = "endpoints4"
 	uplinkMapEndpoints6            = "endpoints6"
 	uplinkMapEvents                = "events"
+	uplinkMapFlowSeeds             = "flow_seeds"
+	uplinkMapFlowTags4             = "flow_tags4"
+	uplinkMapFlowTags6             = "flow_tags6"
 	uplinkMapFlows4                = "flows4"
 	uplinkMapFlows6                = "flows6"
 	uplinkMapFragments4            = "fragments4"
@@ -64,6 +67,9 @@ const (
 	uplinkVarFibIfindex            = "fib_ifindex"
 	uplinkVarFibSkipNeigh          = "fib_skip_neigh"
 	uplinkVarFibSource             = "fib_source"
+	uplinkVarFlowSeed              = "flow_seed"
+	uplinkVarFlowSetsMask4         = "flow_sets_mask4"
+	uplinkVarFlowSetsMask6         = "flow_sets_mask6"
 	uplinkVarHostNetnsCookie       = "host_netns_cookie"
 	uplinkVarJiffiesOrigin         = "jiffies_origin"
 	uplinkVarJiffySeconds          = "jiffy_seconds"
@@ -140,6 +146,9 @@ type uplinkMapSpecs struct {
 	Endpoints4        *ebpf.MapSpec `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.MapSpec `ebpf:"endpoints6"`
 	Events            *ebpf.MapSpec `ebpf:"events"`
+	FlowSeeds         *ebpf.MapSpec `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.MapSpec `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.MapSpec `ebpf:"flow_tags6"`
 	Flows4            *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6            *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments4        *ebpf.MapSpec `ebpf:"fragments4"`
@@ -183,6 +192,9 @@ type uplinkVariableSpecs struct {
 	FibIfindex            *ebpf.VariableSpec `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.VariableSpec `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.VariableSpec `ebpf:"fib_source"`
+	FlowSeed              *ebpf.VariableSpec `ebpf:"flow_seed"`
+	FlowSetsMask4         *ebpf.VariableSpec `ebpf:"flow_sets_mask4"`
+	FlowSetsMask6         *ebpf.VariableSpec `ebpf:"flow_sets_mask6"`
 	HostNetnsCookie       *ebpf.VariableSpec `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.VariableSpec `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.VariableSpec `ebpf:"jiffy_seconds"`
@@ -230,6 +242,9 @@ type uplinkMaps struct {
 	Endpoints4        *ebpf.Map `ebpf:"endpoints4"`
 	Endpoints6        *ebpf.Map `ebpf:"endpoints6"`
 	Events            *ebpf.Map `ebpf:"events"`
+	FlowSeeds         *ebpf.Map `ebpf:"flow_seeds"`
+	FlowTags4         *ebpf.Map `ebpf:"flow_tags4"`
+	FlowTags6         *ebpf.Map `ebpf:"flow_tags6"`
 	Flows4            *ebpf.Map `ebpf:"flows4"`
 	Flows6            *ebpf.Map `ebpf:"flows6"`
 	Fragments4        *ebpf.Map `ebpf:"fragments4"`
@@ -276,6 +291,9 @@ func (m *uplinkMaps) Close() error {
 		m.Endpoints4,
 		m.Endpoints6,
 		m.Events,
+		m.FlowSeeds,
+		m.FlowTags4,
+		m.FlowTags6,
 		m.Flows4,
 		m.Flows6,
 		m.Fragments4,
@@ -320,6 +338,9 @@ type uplinkVariables struct {
 	FibIfindex            *ebpf.Variable `ebpf:"fib_ifindex"`
 	FibSkipNeigh          *ebpf.Variable `ebpf:"fib_skip_neigh"`
 	FibSource             *ebpf.Variable `ebpf:"fib_source"`
+	FlowSeed              *ebpf.Variable `ebpf:"flow_seed"`
+	FlowSetsMask4         *ebpf.Variable `ebpf:"flow_sets_mask4"`
+	FlowSetsMask6         *ebpf.Variable `ebpf:"flow_sets_mask6"`
 	HostNetnsCookie       *ebpf.Variable `ebpf:"host_netns_cookie"`
 	JiffiesOrigin         *ebpf.Variable `ebpf:"jiffies_origin"`
 	JiffySeconds          *ebpf.Variable `ebpf:"jiffy_seconds"`

@@ -143,7 +143,7 @@ func (w *world) emptyTables() {
 		w.write("rule_counts", index, make([]datapath.RuleCounters, ebpf.MustPossibleCPU()))
 	}
 	// Maps remembers generations, which begin anew.
-	again, err := maps.New(w.loader.Maps())
+	again, err := maps.New(w.loader.Maps(), w.loader.FlowTable())
 	must(w.t, err)
 	w.maps = again
 	w.setWaitingEnds([2]waitingEnds{})

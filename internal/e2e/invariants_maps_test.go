@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/sluice-net/sluice/internal/lab"
 	"github.com/sluice-net/sluice/internal/netdev"
 	"github.com/sluice-net/sluice/loader"
+	"github.com/sluice-net/sluice/maps"
 )
 
 // openMap opens one of the instance's pinned maps.
@@ -26,6 +28,28 @@ func openMap(l *lab.Lab, name string) *ebpf.Map {
 		l.Fatal(err)
 	}
 	return m
+}
+
+// openTenured opens the instance's table of IPv4 flows that have proved themselves.
+func openTenured(l *lab.Lab) *maps.Tenured {
+	l.Helper()
+	dir := filepath.Join(loader.PinsDir(filepath.Join(l.Root, "bpf")), "maps")
+	pins, err := os.ReadDir(dir)
+	if err != nil {
+		l.Fatal(err)
+	}
+	byName := map[string]*ebpf.Map{}
+	for _, pin := range pins {
+		m := openMap(l, pin.Name())
+		l.Cleanup(func() { m.Close() })
+		byName[pin.Name()] = m
+	}
+	program, err := loader.LoadFlowTable(loader.Config{}, byName)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { program.Close() })
+	return maps.NewTenured(byName, 4, program)
 }
 
 // dump returns a map's entries, those of an array that are not zero.

@@ -81,7 +81,7 @@ func TestPrometheus(t *testing.T) {
 	eventually(`sluice_build_info`, 1)
 	eventually(`sum(sluice_drops_total)`, 0)
 	eventually(`sum(sluice_ipam_addresses{network="bridge"})`, 65536)
-	eventually(`sluice_map_capacity{map="flows4"}`, 65536)
+	eventually(`sluice_map_capacity{map="flows4"}`, 131072)
 
 	l.OK("network", "create", "--subnet=172.20.0.0/24", "custombridge")
 	runServer(l, "web", "tcp-echo", ":80", "-p", "8080:80", "-p", "7000-7099:80-179", "--network=custombridge")

@@ -22,7 +22,7 @@ var otherLayout = lab.Edit{
 // everyMapDiffers edits it so that no map of another layout may stay.
 var everyMapDiffers = lab.Edit{
 	Path: "loader/upgrade_maps.go",
-	Old:  "return sameFields(key, spec.Key)", New: "return false && sameFields(key, spec.Key)",
+	Old:  "err != nil || !sameFields(key, spec.Key)", New: "true || !sameFields(key, spec.Key)",
 }
 
 // laterVersions are those that a daemon of this one may be followed by.

@@ -49,7 +49,8 @@ type Flow struct {
 
 	endpoint, peer, rule reference
 	state                uint8
-	created, seen        uint32
+	created              uint32
+	seen                 [2]uint32 // when either half was: the forward one's first
 }
 
 // reference names an entry that a flow depends on, as it was.
@@ -61,6 +62,14 @@ func (f *Flow) other(k Key) Key {
 		return f.Back
 	}
 	return f.Forward
+}
+
+// side is the index of a half in seen.
+func (f *Flow) side(k Key) int {
+	if k == f.Forward {
+		return 0
+	}
+	return 1
 }
 
 // leaves is what a packet of a direction becomes.
@@ -84,7 +93,7 @@ func (m *Model) Halves() map[Key]Half {
 
 func (f *Flow) half(key Key) Half {
 	head := datapath.FlowHead{
-		Created: f.created, Seen: f.seen, State: f.state, Target: f.target, BackTarget: f.backTarget,
+		Created: f.created, Seen: f.seen[f.side(key)], State: f.state, Target: f.target, BackTarget: f.backTarget,
 		BackZone: f.Back.Zone, Hops: f.hops,
 		Endpoint: f.endpoint.index, EndpointGeneration: f.endpoint.generation,
 		Peer: f.peer.index, PeerGeneration: f.peer.generation, Rule: f.rule.index, RuleGeneration: f.rule.generation,
@@ -121,8 +130,9 @@ func (f *Flow) timeoutIn(state uint8) int32 {
 	return 240
 }
 
-func (m *Model) alive(f *Flow) bool {
-	return int32(m.Now-f.seen) <= f.timeout() && m.owned(f)
+// alive says whether the flow of a key is, as it is.
+func (m *Model) alive(f *Flow, key Key) bool {
+	return m.fresh(f, key, f.timeout()) && m.owned(f)
 }
 
 // goesOn says whether a flow is alive for a packet of its own: a reset may be
@@ -132,7 +142,14 @@ func (m *Model) goesOn(f *Flow, p *packet) bool {
 	if p.flags&(tcpRST|tcpSYN) == 0 {
 		state &^= flowReset
 	}
-	return int32(m.Now-f.seen) <= f.timeoutIn(state) && m.owned(f)
+	return m.fresh(f, p.key(), f.timeoutIn(state)) && m.owned(f)
+}
+
+// fresh says whether the time of a key's half, or of a tenured flow's other one, has
+// not run out.
+func (m *Model) fresh(f *Flow, key Key, timeout int32) bool {
+	in := func(side int) bool { return int32(m.Now-f.seen[side]) <= timeout }
+	return in(f.side(key)) || f.state&flowTenured != 0 && m.flows[f.other(key)] == f && in(1-f.side(key))
 }
 
 // owned says whether what a flow depends on is still what it was.
@@ -163,7 +180,7 @@ func (m *Model) find(p *packet) *Flow {
 
 // peek is the live flow of a key, or nil.
 func (m *Model) peek(key Key) *Flow {
-	if f := m.flows[key]; f != nil && m.alive(f) {
+	if f := m.flows[key]; f != nil && m.alive(f, key) {
 		return f
 	}
 	return nil
@@ -181,7 +198,7 @@ func finished(state uint8) bool {
 // evicted it comes back; false when its key has gone to another flow.
 func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 	state := f.next(key == f.Forward, p)
-	if f.seen == m.Now && f.state == state {
+	if f.state == state && m.noteTime(f, f.side(key)) {
 		return true
 	}
 	other := f.other(key)
@@ -195,8 +212,20 @@ func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 		q := m.queueOf(key)
 		q.waiting = append(q.waiting, waiting{key, q.begun})
 	}
-	f.seen, f.state = m.Now, state
+	f.seen, f.state = [2]uint32{m.Now, m.Now}, state
 	return m.bringBack(f, other)
+}
+
+// noteTime notes when a packet came that changes nothing else, false when the other
+// half has to be told: of a young flow always, of others once in so many seconds.
+func (m *Model) noteTime(f *Flow, side int) bool {
+	const together = 16
+	seen := &f.seen[side]
+	if *seen != m.Now && (f.state&flowTenured == 0 || (m.Now-f.created)/together != (*seen-f.created)/together) {
+		return false
+	}
+	*seen = m.Now
+	return true
 }
 
 // bringBack puts a half back that was evicted; false when its key has gone to
@@ -248,7 +277,7 @@ func (m *Model) takeOver(q *queue) {
 		q.waiting = q.waiting[1:]
 		f := m.flows[key]
 		switch {
-		case f == nil || !f.waits() || !m.alive(f):
+		case f == nil || !f.waits() || !m.alive(f, key):
 		case key.Protocol != unix.IPPROTO_TCP && m.Now-f.created <= 1:
 			q.waiting = append(q.waiting, waiting{key, q.begun})
 		case m.bringBack(f, f.other(key)):
@@ -296,7 +325,7 @@ func (m *Model) end(f *Flow, key Key) {
 // flow that has died, or this very flow whose forward half was evicted.
 func (m *Model) free(f *Flow) bool {
 	holder := m.flows[f.Back]
-	return holder == nil || !m.alive(holder) || holder.other(f.Back) == f.Forward
+	return holder == nil || !m.alive(holder, f.Back) || holder.other(f.Back) == f.Forward
 }
 
 // claim takes the back half's key.

@@ -178,7 +178,8 @@ func (m *Model) Age(seconds uint32) {
 	aged := map[*Flow]bool{}
 	for _, f := range m.flows {
 		if !aged[f] {
-			f.seen, f.created, aged[f] = f.seen-seconds, f.created-seconds, true
+			f.created, aged[f] = f.created-seconds, true
+			f.seen = [2]uint32{f.seen[0] - seconds, f.seen[1] - seconds}
 		}
 	}
 	for key, f := range m.fragments {

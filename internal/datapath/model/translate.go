@@ -312,7 +312,7 @@ func (m *Model) meet(p *packet, index, rule uint32, src netip.Addr) verdict {
 func (m *Model) begin(p *packet, endpoint, rule uint32) *Flow {
 	return &Flow{
 		Forward: p.key(), endpoint: m.reference(endpoint), rule: reference{rule, m.ruleGenerations[rule]},
-		created: m.Now, seen: m.Now,
+		created: m.Now, seen: [2]uint32{m.Now, m.Now},
 	}
 }
 
