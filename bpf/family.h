@@ -97,6 +97,8 @@
 #define consider_way AF(consider_way)
 #define tenured_put AF(tenured_put)
 #define tenured_erase AF(tenured_erase)
+#define same_flow AF(same_flow)
+#define put_tenured AF(put_tenured)
 #define table_do AF(table_do)
 #define half_find AF(half_find)
 #define half_beside AF(half_beside)

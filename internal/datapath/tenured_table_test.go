@@ -200,6 +200,33 @@ func TestWhoGivesWayIsBroughtBack(t *testing.T) {
 	})
 }
 
+// TestCarriedFlowIsNotYoung covers a flow that an upgrade carries over twice, since it
+// proved itself meanwhile: one that is left in the nursery could not finish.
+func TestCarriedFlowIsNotYoung(t *testing.T) {
+	onlyIPv4(t, func(t *testing.T, f *fixture) {
+		c := f.converseTCP()
+		c.receives(syn | ack)
+		c.sends(ack)
+		f.expectTiers("before", 2, 0)
+		young := batch[datapath.FlowKey4, datapath.Flow4](f, "nursery4")
+		for key, flow := range young {
+			flow.Head.State |= flowTenured
+			expectEqual(t, "carried", tenured4(f).do(datapath.FlowPut, key, flow), uint32(datapath.FlowDone))
+		}
+		f.expectTiers("carried", 0, 2)
+		c.sends(fin | ack)
+		c.receives(fin | ack)
+		f.expectTiers("both have finished", 2, 0)
+		c.expectAlive("at its end")
+
+		for key, flow := range young {
+			flow.Sport++ // another flow's
+			expectEqual(t, "of another flow", tenured4(f).do(datapath.FlowPut, key, flow), uint32(datapath.FlowThere))
+		}
+		f.expectTiers("another flow has the keys", 2, 0)
+	})
+}
+
 // TestResetIsNotOver covers a flow that was reset, perhaps by somebody whom nobody
 // heeded: it gives way when it is its turn, and not before.
 func TestResetIsNotOver(t *testing.T) {
