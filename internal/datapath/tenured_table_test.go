@@ -1,7 +1,6 @@
 package datapath_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -295,31 +294,38 @@ func TestTimeIsToldSeldom(t *testing.T) {
 		f.older(100)
 		c.sends(ack)
 		f.expectTiers("before", 0, 2)
-		for _, long := range []bool{false, true} { // whether by the slow path
-			flags := uint8(ack)
-			if long {
-				flags |= fin // seen already
-			}
+		for _, flags := range []uint8{ack, ack | fin} { // by the fast path, and by the slow one
 			for ago, together := range map[uint32]bool{1: false, 15: false, 16: true, 40: true} {
-				what := fmt.Sprintf("flags %#x, after %d s", flags, ago)
-				now := uptime(t)
-				f.editHeads(func(head *datapath.FlowHead) {
-					head.Created, head.Seen = now-160-ago, now-ago
-					if long {
-						head.State |= datapath.FlowFINForward
-					}
-				})
-				now = uptime(t)
-				c.sends(flags)
-				if seen := f.half(c.forward).Head.Seen; seen < now {
-					t.Errorf("%s: its own half was seen %d s ago", what, int32(now-seen))
-				}
-				if seen := f.half(c.back).Head.Seen; (seen >= now) != together && uptime(t) == now {
-					t.Errorf("%s: the other half was seen %d s ago", what, int32(now-seen))
+				own, other := f.seenAfter(c, flags, ago)
+				if own != 0 || (other == 0) != together {
+					t.Errorf("flags %#x, after %d s: the halves were last seen %d and %d s ago", flags, ago, own, other)
 				}
 			}
 		}
 	})
+}
+
+// seenAfter sends a packet of a tenured flow that was seen so many seconds ago, and
+// says how many seconds before the packet either half was last seen then.
+func (f *fixture) seenAfter(c conversation, flags uint8, ago uint32) (own, other int32) {
+	f.t.Helper()
+	now := f.half(c.forward).Head.Seen // by the programs' clock
+	for range 10 {
+		f.editHeads(func(head *datapath.FlowHead) {
+			head.Created, head.Seen = now-160-ago, now-ago
+			if flags&fin != 0 { // it is not the first
+				head.State |= datapath.FlowFINForward
+			}
+		})
+		c.sends(flags)
+		own, other = int32(now-f.half(c.forward).Head.Seen), int32(now-f.half(c.back).Head.Seen)
+		if own >= 0 {
+			return own, other
+		}
+		now -= uint32(own) // the clock ticked meanwhile
+	}
+	f.t.Fatalf("after %d s: the clock never stops", ago)
+	return
 }
 
 // TestEitherHalfKeepsFlowAlive covers a half whose flow's last packets were all of
