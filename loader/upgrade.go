@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,9 +101,22 @@ func (l *Loader) upgrade(others []pins) error {
 	if err := l.finishPins(); err != nil {
 		return err
 	}
-	if err := l.sayCarrying(others, carryingAtMost); err != nil {
+	if err := l.whileCarrying(others, func() error { return l.takeOver(others) }); err != nil {
 		return err
 	}
+	if err := l.sayCarrying(others, carryingAfter); err != nil {
+		return err
+	}
+	for _, from := range others {
+		if err := os.RemoveAll(from.layout()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOver gives links the new programs, and then carries over what has begun meanwhile.
+func (l *Loader) takeOver(others []pins) error {
 	for _, from := range others {
 		if err := l.partCursors(from); err != nil {
 			return err
@@ -116,20 +130,40 @@ func (l *Loader) upgrade(others []pins) error {
 			return err
 		}
 	}
-	if err := l.sayCarrying(others, carryingAfter); err != nil {
-		return err
-	}
-	for _, from := range others {
-		if err := os.RemoveAll(from.layout()); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
 // carryingAtMost is when programs give a flow up that is carried over by a loader
 // that does not come to its end.
 const carryingAtMost = 10 * time.Second
+
+// whileCarrying tells programs that flows are on their way until work returns, which
+// takes as long as there are flows.
+func (l *Loader) whileCarrying(others []pins, work func() error) error {
+	if err := l.sayCarrying(others, carryingAtMost); err != nil {
+		return err
+	}
+	over, said := make(chan struct{}), make(chan error, 1)
+	go func() { said <- l.sayCarryingUntil(over, others) }()
+	err := work()
+	close(over)
+	return errors.Join(err, <-said)
+}
+
+func (l *Loader) sayCarryingUntil(over <-chan struct{}, others []pins) error {
+	again := time.NewTicker(carryingAtMost / 2)
+	defer again.Stop()
+	for {
+		select {
+		case <-over:
+			return nil
+		case <-again.C:
+			if err := l.sayCarrying(others, carryingAtMost); err != nil {
+				return err
+			}
+		}
+	}
+}
 
 // carryingAfter is for packets that looked for their flow just before it came.
 const carryingAfter = 50 * time.Millisecond

@@ -3,7 +3,6 @@ package maps
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -50,17 +49,6 @@ func (t *Tenured) Each(visit func(key, half []byte) error) error {
 	return EachTenured(t.entries, t.tags, func(entry []byte) error {
 		return visit(entry[t.halfSize():], entry[:t.halfSize()])
 	})
-}
-
-// Count returns how many halves there are.
-func (t *Tenured) Count() (n int, err error) {
-	err = eachSets(t.tags, func(_ uint32, sets []datapath.FlowTags) error {
-		for i := range sets {
-			n += bits.OnesCount32(validWays(&sets[i]))
-		}
-		return nil
-	})
-	return n, err
 }
 
 // putTries is how often Put is tried while packets take the entries of its set.
