@@ -38,7 +38,7 @@ func contents(t testing.TB, table *maps.Tenured) map[string]string {
 func TestTenured(t *testing.T) {
 	t.Parallel()
 	for _, family := range []int{4, 6} {
-		k := newKernel(t)
+		k := newKernelOf(t, 512) // sets enough that none is full, whatever the seed
 		table, now := k.tenured(family), seconds(t)
 		equal(t, "halves of an empty table", len(contents(t, table)), 0)
 		want := map[string]string{}

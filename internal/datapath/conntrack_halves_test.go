@@ -21,11 +21,11 @@ func TestEvictedHalfComesBack(t *testing.T) {
 		f.expectFlows(want)
 
 		f.evict(c.back)
-		f.age(1)
+		f.age(seenTogether) // so that the other half is told, tenured or not
 		c.sends(0)
 		f.expectFlows(want)
 		f.evict(c.forward)
-		f.age(1)
+		f.age(seenTogether)
 		c.receives(0)
 		f.expectFlows(want)
 	})

@@ -27,6 +27,24 @@ func (f *fixture) converseTCP() conversation {
 	return f.converse(f.a.tcp(40000, f.remote.at(443), syn))
 }
 
+// inItsFirstSecond opens a flow that open has confirmed before it was older than a
+// second, which it tries again on a machine that was too slow for that.
+func (f *fixture) inItsFirstSecond(open func() conversation) conversation {
+	f.t.Helper()
+	f.program(datapath.HookContainer) // whose loading takes longer
+	f.program(datapath.HookUplink)
+	for range 10 {
+		c := open()
+		if head := f.half(c.forward).Head; head.Seen-head.Created <= 1 { // by the programs' clock
+			return c
+		}
+		f.evict(c.forward)
+		f.evict(c.back)
+	}
+	f.t.Fatal("no flow is confirmed in its first second")
+	return conversation{}
+}
+
 // sends is the next packet of a; it returns the verdict and the source port.
 func (c conversation) sends(flags uint8) (uint32, uint16) {
 	c.f.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/sluice-net/sluice/internal/datapath"
 	"github.com/sluice-net/sluice/internal/datapath/model"
 	"github.com/sluice-net/sluice/loader"
 )
@@ -61,10 +62,12 @@ func (f *fixture) othersBegin(flows uint32) {
 func (f *fixture) confirmed(n int) (all []conversation) {
 	f.t.Helper()
 	for i := range n {
-		c := f.converse(f.a.tcp(40000, f.remote.at(uint16(1000+i)), syn))
-		c.receives(syn | ack)
-		c.sends(ack)
-		all = append(all, c)
+		all = append(all, f.inItsFirstSecond(func() conversation {
+			c := f.converse(f.a.tcp(40000, f.remote.at(uint16(1000+i)), syn))
+			c.receives(syn | ack)
+			c.sends(ack)
+			return c
+		}))
 	}
 	return all
 }
@@ -125,7 +128,7 @@ func TestWhoIsNotTakenOver(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		for name, ends := range map[string]func(c conversation){
 			"finished":          func(c conversation) { c.sends(fin | ack); c.receives(fin | ack) },
-			"reset":             func(c conversation) { c.receives(rst) },
+			"reset":             func(conversation) { f.editHeads(func(head *datapath.FlowHead) { head.State |= flowReset }) },
 			"evicted":           func(conversation) { f.evictAll() },
 			"timed out":         func(conversation) { f.older(7441) },
 			"without its rule":  func(conversation) { must(t, f.maps.ClearRule(masqueradeOne)) },
@@ -204,12 +207,18 @@ func TestFloodsLeaveSilentFlows(t *testing.T) {
 func TestOnlyTCPProvesItselfInItsFirstSecond(t *testing.T) {
 	withFixtures(t, loader.Config{}, func(t *testing.T, f *fixture) {
 		for name, first := range map[string]frame{"udp": f.a.udp(40000, f.remote.at(53)), "echo": f.a.echo(7, f.remote.addr)} {
-			f.evictAll()
-			c := f.converse(first)
-			c.receives(0)
-			c.sends(0)
-			f.othersBegin(f.patience())
-			f.begins(0)
+			f.inItsFirstSecond(func() conversation {
+				f.evictAll()
+				f.setWaitingEnds([2]waitingEnds{}) // nobody waits
+				c := f.converse(first)
+				c.receives(0)
+				c.sends(0)
+				f.othersBegin(f.patience())
+				f.begins(0)
+				last := f.half(keyOf(f.a.udp(50000, f.remote.at(2000)), networkOne)).Head.Created
+				f.editHalf(c.forward, func(half *model.Half) { half.Head.Seen = last })
+				return c
+			})
 			f.expectTiers(name+", young", 4, 0)
 			f.expectWaiting(name, 1)
 			f.older(2)

@@ -49,6 +49,8 @@ func TestConntrack(t *testing.T) {
 		runServer(l, "net01", "tcp-echo", ":80", "--network=custombridge", "--network-alias=rr")
 		l.OK("run", "-d", "--name=asker", "--network=custombridge")
 		l.Client.Background(selfPath, "udp-echo", port(f.client, "7"))
+		datagram(l.Host, port(f.client, "7"), "up?") // what nobody answers is a flow of a container's
+		greeting(l.Host, port(f.inOther, "80"))
 		if got := flowsOf(l); got != nil {
 			t.Fatalf("flows of nobody: %+v", got)
 		}

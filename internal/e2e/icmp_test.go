@@ -33,14 +33,19 @@ func routedLab(t *testing.T, mtu int, daemonArgs ...string) (*lab.Lab, *lab.Name
 	setMTU(l.Client, "wire", mtu)
 	setSysctls(l.Client, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
 	for _, n := range []*lab.Namespace{l.Client, beyond} { // a router asks for neighbours by its link-local address
-		n.Eventually("no address is tentative", func() error {
-			if got := n.Output("ip", "-6", "addr", "show", "tentative"); got != "" {
-				return errors.New(got)
-			}
-			return nil
-		})
+		untilSettled(n)
 	}
 	return l, beyond
+}
+
+// untilSettled waits until a namespace has all its IPv6 addresses.
+func untilSettled(n *lab.Namespace) {
+	n.Eventually("no address is tentative", func() error {
+		if got := n.Output("ip", "-6", "addr", "show", "tentative"); got != "" {
+			return errors.New(got)
+		}
+		return nil
+	})
 }
 
 func setMTU(n *lab.Namespace, device string, mtu int) {

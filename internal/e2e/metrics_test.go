@@ -86,6 +86,9 @@ func TestPrometheus(t *testing.T) {
 	l.OK("network", "create", "--subnet=172.20.0.0/24", "custombridge")
 	runServer(l, "web", "tcp-echo", ":80", "-p", "8080:80", "-p", "7000-7099:80-179", "--network=custombridge")
 	runServer(l, "m0", "member", ":80", "--net=custombridge", "--net-alias=rr")
+	for i := range 2 { // directly: what is refused is a flow, too
+		greeting(l.Host, memberAddr(i)+":80")
+	}
 	for range 5 {
 		greeting(l.Client, lab.HostAddr+":8080")
 	}

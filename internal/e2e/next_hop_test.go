@@ -22,6 +22,9 @@ func TestStreamFollowsRoutes(t *testing.T) {
 		f.joinAgain(l)
 		l.OK("run", "-d", "--name=net00")
 		expectUplinks(t, l, "two wires", "eth0 eth1")
+		for _, n := range []*lab.Namespace{l.Host, l.Client} {
+			untilSettled(n) // who asks for a neighbour does so by its link-local address
+		}
 		taps := map[string]*tap{"eth0": tapOn(l.Client, t, "eth0"), "eth1": tapOn(l.Client, t, "eth1")}
 		router, other, own := macOf(l.Client, "eth0"), mustMAC("02:00:00:00:00:fd"), mustMAC("02:00:00:00:00:09")
 		host, second, beyond := macOf(l.Host, "eth0"), macOf(l.Host, "eth1"), macOf(l.Client, "eth1")

@@ -124,6 +124,9 @@ func TestPortOfOneAddress(t *testing.T) {
 		runServer(l, "first", "tcp-echo", ":80", "-p", port(f.host, "8080:80"))
 		f.runOnSecond(l, "second", "tcp-echo", ":80", "-p", port(f.second, "8080:80"))
 		runServer(l, "local", "tcp-echo", ":80", "-p", port(f.loopback, "8081:80"))
+		for _, name := range []string{"first", "second"} { // directly: what is refused is a flow, too
+			greeting(l.Host, port(f.addressOf(l, name, "bridge"), "80"))
+		}
 		greeting(l.Client, port(f.host, "8080"))
 		greeting(l.Client, port(f.second, "8080"))
 		greeting(l.Host, port(f.loopback, "8081"))

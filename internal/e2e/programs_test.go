@@ -46,8 +46,12 @@ var programs = map[string]func(args []string) error{
 	"flood":          flood,
 }
 
-// askTimeout is how long a client waits for its answer.
-const askTimeout = time.Second
+// askTimeout is how long a client waits for what may never come, answerTimeout for
+// what a server that it has found will say: who asks again would be counted twice.
+const (
+	askTimeout    = time.Second
+	answerTimeout = 20 * time.Second
+)
 
 // udpEcho answers every datagram to ADDR:PORT, or to :PORT of both families, with
 // whom it came from and what it said.
@@ -137,7 +141,7 @@ func tcpAsk(args []string) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')

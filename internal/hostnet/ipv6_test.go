@@ -72,9 +72,13 @@ func TestTentativeAddress(t *testing.T) {
 	upWithoutLinkLocal(t, "up0", "mine0")
 	e := watch(t, func(name string) bool { return name == "mine0" })
 	e.wait6(t, "invalid IP", "[]")
+	writeSysctl(t, "ipv6/conf/up0/dad_transmits", "1000") // for as long as a slow machine takes
 	must(t, netlink.AddrAdd(uplink, parseAddr(t, "2001:db8::8/64")))
 	must(t, netlink.AddrAdd(uplink, address6(t, "fd00:1::5/64")))
 	e.wait6(t, "fd00:1::5", "[fd00:1::5]")
+	must(t, netlink.AddrDel(uplink, parseAddr(t, "2001:db8::8/64")))
+	writeSysctl(t, "ipv6/conf/up0/dad_transmits", "1")
+	must(t, netlink.AddrAdd(uplink, parseAddr(t, "2001:db8::8/64")))
 	e.wait6(t, "2001:db8::8", "[2001:db8::8 fd00:1::5]")
 }
 

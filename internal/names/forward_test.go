@@ -2,6 +2,7 @@ package names
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // upstream is a name server on the machine's loopback.
@@ -22,15 +24,8 @@ type upstream struct {
 
 func newUpstream(t *testing.T, answer func(query *dns.Msg, network string) *dns.Msg) *upstream {
 	t.Helper()
-	stream, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream, datagram := listenTwice(t)
 	u := &upstream{AddrPort: stream.Addr().(*net.TCPAddr).AddrPort()}
-	datagram, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(u.AddrPort))
-	if err != nil {
-		t.Fatal(err)
-	}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		network := w.LocalAddr().Network()
 		if network == "udp" {
@@ -47,6 +42,25 @@ func newUpstream(t *testing.T, answer func(query *dns.Msg, network string) *dns.
 	}
 	t.Cleanup(func() { stream.Close(); datagram.Close() })
 	return u
+}
+
+// listenTwice listens to one port that neither TCP nor UDP had.
+func listenTwice(t *testing.T) (*net.TCPListener, *net.UDPConn) {
+	t.Helper()
+	for {
+		stream, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		datagram, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(stream.Addr().(*net.TCPAddr).AddrPort()))
+		if err == nil {
+			return stream, datagram
+		}
+		stream.Close()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func code(rcode int) func(*dns.Msg, string) *dns.Msg {
