@@ -24,11 +24,21 @@
 		__uint(map_flags, BPF_F_NO_PREALLOC);       \
 	} name SEC(".maps")
 
+/* One whose values begin at a page, so that those of a line of the cache are in one. */
+#define MAP_ALIGNED(name, kind, key_type, value_type, size) \
+	struct {                                            \
+		__uint(type, kind);                         \
+		__type(key, key_type);                      \
+		__type(value, value_type);                  \
+		__uint(max_entries, size);                  \
+		__uint(map_flags, BPF_F_MMAPABLE);          \
+	} name SEC(".maps")
+
 /* Conntrack. The loader sets the sizes. Young flows are in the nursery, see family/halves.h. */
-MAP(flows4, BPF_MAP_TYPE_ARRAY, __u32, struct flow_entry4, 131072);
-MAP(flows6, BPF_MAP_TYPE_ARRAY, __u32, struct flow_entry6, 131072);
-MAP(flow_tags4, BPF_MAP_TYPE_ARRAY, __u32, struct flow_tags, 131072 / FLOW_WAYS);
-MAP(flow_tags6, BPF_MAP_TYPE_ARRAY, __u32, struct flow_tags, 131072 / FLOW_WAYS);
+MAP_ALIGNED(flows4, BPF_MAP_TYPE_ARRAY, __u32, struct flow_entry4, 131072);
+MAP_ALIGNED(flows6, BPF_MAP_TYPE_ARRAY, __u32, struct flow_entry6, 131072);
+MAP_ALIGNED(flow_tags4, BPF_MAP_TYPE_ARRAY, __u32, struct flow_tags, 131072 / FLOW_WAYS);
+MAP_ALIGNED(flow_tags6, BPF_MAP_TYPE_ARRAY, __u32, struct flow_tags, 131072 / FLOW_WAYS);
 MAP(flow_seeds, BPF_MAP_TYPE_ARRAY, __u32, struct flow_seed, 1);
 MAP(nursery4, BPF_MAP_TYPE_LRU_HASH, struct flow_key4, struct flow4, 65536);
 MAP(nursery6, BPF_MAP_TYPE_LRU_HASH, struct flow_key6, struct flow6, 65536);

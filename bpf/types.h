@@ -186,15 +186,17 @@ struct flow_head {
 	__u8 alone;       /* 1 where the other half had to give way: the next packet brings it back */
 	/* The endpoint that the flow belongs to: the one that is masqueraded or
 	 * published. Its generation, when raised, ends the flow. */
-	__u32 endpoint;
-	__u32 endpoint_generation;
+	__u16 endpoint;
 	/* The endpoint at the other end, 0 when that is not a container. */
-	__u32 peer;
+	__u16 peer;
+	__u16 rule;
+	__u16 policy_epoch; /* of the policy that let the flow in; 0 until there are policies */
+	__u32 endpoint_generation;
 	__u32 peer_generation;
-	__u32 rule;
 	__u32 rule_generation;
-	__u32 policy_epoch; /* of the policy that let the flow in; 0 until there are policies */
 };
+
+_Static_assert(MAX_ENDPOINTS <= 1 << 16 && MAX_RULES <= 1 << 16, "flows note indexes of 16 bits");
 
 /* The addresses and ports that this half's packets get. */
 struct flow4 {
@@ -203,7 +205,6 @@ struct flow4 {
 	__be32 dst;
 	__be16 sport;
 	__be16 dport;
-	__u8 reserved[8];
 };
 
 struct flow6 {
@@ -212,7 +213,7 @@ struct flow6 {
 	struct addr6 dst;
 	__be16 sport;
 	__be16 dport;
-	__u8 reserved[8];
+	__u8 reserved[16];
 };
 
 /*
@@ -241,6 +242,9 @@ struct flow_entry6 {
 	struct flow6 flow;
 	struct flow_key6 key;
 };
+
+#define CACHE_LINE 64
+_Static_assert(sizeof(struct flow_entry4) == CACHE_LINE && sizeof(struct flow_entry6) == 2 * CACHE_LINE, "an entry has lines of its own");
 
 /*
  * What the program of table.c is asked for, as the frame of a BPF_PROG_TEST_RUN: the

@@ -11,8 +11,8 @@ import (
 
 // carrier fills a map with what a map of another layout has.
 type carrier struct {
-	from, to   *ebpf.Map
-	key, value conversion
+	from, to *ebpf.Map
+	become   entryConversion
 }
 
 // newCarrier fails for maps whose entries cannot become those of the other.
@@ -29,9 +29,7 @@ func newCarrier(from, to *ebpf.Map) (c carrier, err error) {
 		return c, err
 	}
 	c = carrier{from: from, to: to}
-	if c.key, err = convertKey(oldKey, key); err == nil {
-		c.value, err = convertValue(oldValue, value)
-	}
+	c.become, err = convertEntry(oldKey, oldValue, key, value)
 	return c, err
 }
 
@@ -56,7 +54,7 @@ func (c carrier) carryArray() (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if isZero(was) || !isZero(is) {
+		if isZero(slices.Concat(was...)) || !isZero(slices.Concat(is...)) {
 			continue
 		}
 		if err := c.putAt(index, was); err != nil {
@@ -79,7 +77,10 @@ func (c carrier) valuesAt(m *ebpf.Map, index uint32) (values [][]byte, err error
 func (c carrier) putAt(index uint32, was [][]byte) error {
 	values := make([][]byte, len(was))
 	for cpu, value := range was {
-		values[cpu] = c.value.apply(value)
+		var err error
+		if values[cpu], err = c.become.value.apply(value); err != nil {
+			return err
+		}
 	}
 	if c.to.Type() == ebpf.PerCPUArray {
 		return c.to.Put(index, values)
@@ -87,15 +88,17 @@ func (c carrier) putAt(index uint32, was [][]byte) error {
 	return c.to.Put(index, values[0])
 }
 
-func isZero(values [][]byte) bool {
-	return !slices.ContainsFunc(values, func(value []byte) bool {
-		return slices.ContainsFunc(value, func(b byte) bool { return b != 0 })
-	})
+func isZero(value []byte) bool {
+	return !slices.ContainsFunc(value, func(b byte) bool { return b != 0 })
 }
 
 func (c carrier) carryHash() (n int, err error) {
 	err = eachEntry(c.from, func(key, value []byte) error {
-		err := c.to.Update(c.key.apply(key), c.value.apply(value), ebpf.UpdateNoExist)
+		key, value, err := c.become.apply(key, value)
+		if err != nil {
+			return err
+		}
+		err = c.to.Update(key, value, ebpf.UpdateNoExist)
 		if errors.Is(err, ebpf.ErrKeyExist) {
 			return nil
 		}

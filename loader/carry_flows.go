@@ -13,10 +13,10 @@ import (
 // flowCarrier fills a tenured table with the halves of another layout's: a hash
 // table, or an array of entries with tags beside it.
 type flowCarrier struct {
-	from, tags      *ebpf.Map // tags of an array
-	to              *maps.Tenured
-	key, half       member // of the entries of `from`
-	newKey, newHalf conversion
+	from, tags *ebpf.Map // tags of an array
+	to         *maps.Tenured
+	key, half  member // of the entries of `from`
+	become     entryConversion
 }
 
 // member is what entries have somewhere.
@@ -45,10 +45,7 @@ func (l *Loader) newFlowCarrier(from, tags *ebpf.Map, name string) (c flowCarrie
 	if err != nil {
 		return c, err
 	}
-	if c.newKey, err = convertKey(c.key.of, key.of); err != nil {
-		return c, err
-	}
-	if c.newHalf, err = convertValue(c.half.of, half.of); err != nil {
+	if c.become, err = convertEntry(c.key.of, c.half.of, key.of, half.of); err != nil {
 		return c, err
 	}
 	if from.Type() == ebpf.Array {
@@ -107,7 +104,11 @@ func sameTags(entries, tags, ours *ebpf.Map) error {
 // carry puts halves where there are none yet, and returns how many.
 func (c flowCarrier) carry() (n int, err error) {
 	err = c.each(func(key, half []byte) error {
-		put, err := c.to.Put(c.newKey.apply(key), c.newHalf.apply(half))
+		key, half, err := c.become.apply(key, half)
+		if err != nil {
+			return err
+		}
+		put, err := c.to.Put(key, half)
 		if put {
 			n++
 		}

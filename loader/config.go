@@ -47,7 +47,7 @@ type Timeouts = datapath.Timeouts
 // DefaultConntrackMax is the size of either conntrack table without a wish, in flows.
 const DefaultConntrackMax = 32768
 
-// MaxConntrack is the largest. Of the kernel's memory, a tenured flow has 850 to 1,700 bytes and a
+// MaxConntrack is the largest. Of the kernel's memory, a tenured flow has 780 to 1,570 bytes and a
 // young one 640, for both families.
 const MaxConntrack = 16 << 20
 

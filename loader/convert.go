@@ -2,6 +2,7 @@ package loader
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -13,8 +14,30 @@ type conversion struct {
 	moves []move
 }
 
-// move is a field that both have. A number that has become wider has zeros in front.
-type move struct{ from, to, size int }
+// move is a field that both have. A number that has become wider has zeros in front,
+// and of one that has become narrower those bytes are left out, which have to be zero.
+type move struct {
+	name                    string
+	from, to, size, without int
+}
+
+// entryConversion makes entries of one layout those of another.
+type entryConversion struct{ key, value conversion }
+
+// convertEntry returns how entries become those of another layout.
+func convertEntry(fromKey, fromValue, toKey, toValue btf.Type) (c entryConversion, err error) {
+	if c.key, err = convertKey(fromKey, toKey); err == nil {
+		c.value, err = convertValue(fromValue, toValue)
+	}
+	return c, err
+}
+
+func (c entryConversion) apply(key, value []byte) (newKey, newValue []byte, err error) {
+	if newKey, err = c.key.apply(key); err == nil {
+		newValue, err = c.value.apply(value)
+	}
+	return newKey, newValue, err
+}
 
 // convertKey returns how keys become those of another layout. Either has
 // everything that the other has, or two could become one.
@@ -62,8 +85,9 @@ func converted(from, to btf.Type) (c conversion, missing []string, err error) {
 		case reserved(name):
 		case !ok:
 			missing = append(missing, name)
-		case was.size == f.size || was.number && f.number && was.size < f.size:
-			c.moves = append(c.moves, move{was.offset, f.offset, was.size})
+		case was.size == f.size || was.number && f.number:
+			size := min(was.size, f.size)
+			c.moves = append(c.moves, move{name, was.offset, f.offset, size, was.size - size})
 		default:
 			return c, nil, fmt.Errorf("%s had %d bytes and has %d", name, was.size, f.size)
 		}
@@ -76,11 +100,16 @@ func reserved(name string) bool {
 	return name[strings.LastIndex(name, ".")+1:] == "reserved"
 }
 
-// apply makes one. The machine is little endian, as the programs are.
-func (c conversion) apply(from []byte) []byte {
+// apply makes one, unless a number is too large. The machine is little endian, as the
+// programs are.
+func (c conversion) apply(from []byte) ([]byte, error) {
 	to := make([]byte, c.size)
 	for _, m := range c.moves {
-		copy(to[m.to:m.to+m.size], from[m.from:])
+		kept := from[m.from : m.from+m.size]
+		if left := from[m.from+m.size:][:m.without]; !isZero(left) {
+			return nil, fmt.Errorf("%s is too large for %d bytes: %x", m.name, m.size, append(slices.Clone(kept), left...))
+		}
+		copy(to[m.to:], kept)
 	}
-	return to
+	return to, nil
 }

@@ -9,7 +9,7 @@ import (
 // Layout is the version of the pinned maps' keys and values (bpf/types.h). It
 // is raised with every change to them, and a field gets another name when it
 // means something else: see upgrade.go.
-const Layout = 5
+const Layout = 6
 
 // pins names the paths below an instance's bpffs, of one layout. It does no I/O.
 type pins struct{ root, version string }

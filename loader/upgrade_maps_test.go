@@ -1,6 +1,7 @@
 package loader_test
 
 import (
+	"encoding/binary"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/loader"
 	datapathmaps "github.com/sluice-net/sluice/maps"
 )
 
@@ -85,7 +87,7 @@ func ofLayout4(spec *ebpf.MapSpec) {
 			spec.Value, spec.ValueSize = m.Type, uint32(size)
 		}
 	}
-	spec.Type, spec.MaxEntries = ebpf.LRUHash, 4096
+	spec.Type, spec.Flags, spec.MaxEntries = ebpf.LRUHash, 0, 4096
 }
 
 // moveFields gives a half eight bytes of something else in front, and no dport.
@@ -175,11 +177,7 @@ func TestUpgradeOfAnotherEntry(t *testing.T) {
 	put := func(index uint32, key uint16, tag uint64) {
 		t.Helper()
 		must(t, old.Put(index, slices.Concat(raw(t, flowKey(key)), moved(t, flow(6)))))
-		set, way := index/datapath.FlowWays, index%datapath.FlowWays
-		var words datapath.FlowTags
-		must(t, tags.Lookup(set, &words))
-		words.Words[way%4] |= tag << (way / 4 * 16)
-		must(t, tags.Put(set, words))
+		setTag(t, tags, index, tag)
 	}
 	put(0, 1, 0xffff)
 	put(5*datapath.FlowWays+14, 2, 2)
@@ -192,6 +190,70 @@ func TestUpgradeOfAnotherEntry(t *testing.T) {
 	equal(t, "halves", len(flowsOf(t, l)), 2)
 	wantFlow(t, "the first", l, 1, withoutDport(flow(6)))
 	wantFlow(t, "the second", l, 2, withoutDport(flow(6)))
+}
+
+func setTag(t *testing.T, tags *ebpf.Map, index uint32, tag uint64) {
+	t.Helper()
+	set, way := index/datapath.FlowWays, index%datapath.FlowWays
+	var words datapath.FlowTags
+	must(t, tags.Lookup(set, &words))
+	words.Words[way%4] |= tag << (way / 4 * 16)
+	must(t, tags.Put(set, words))
+}
+
+// ofLayout5 makes the spec of a table of entries one as layout 5 had, with indexes of 32
+// bits: here, behind the head.
+func ofLayout5(spec *ebpf.MapSpec) {
+	entry := spec.Value.(*btf.Struct)
+	half := entry.Members[0].Type.(*btf.Struct)
+	head := half.Members[0].Type.(*btf.Struct)
+	for i, name := range []string{"endpoint", "peer", "rule"} {
+		head.Members = slices.DeleteFunc(head.Members, func(m btf.Member) bool { return m.Name == name })
+		head.Members = append(head.Members, btf.Member{
+			Name: name, Type: &btf.Int{Name: "unsigned int", Size: 4}, Offset: btf.Bits(head.Size*8) + btf.Bits(i*32),
+		})
+	}
+	for i := range half.Members[1:] {
+		half.Members[1+i].Offset += 96
+	}
+	entry.Members[1].Offset += 96
+	for _, of := range []*btf.Struct{head, half, entry} {
+		of.Size += 12
+	}
+	spec.ValueSize += 12
+	spec.Flags, spec.MaxEntries = 0, datapath.FlowWays
+}
+
+// entryOfLayout5 is one whose rule's index has what more there is room for.
+func entryOfLayout5(t *testing.T, key uint16, more uint32) []byte {
+	t.Helper()
+	f := flow(6)
+	half := raw(t, f)
+	head := binary.Size(f.Head)
+	indexes := raw(t, []uint32{uint32(f.Head.Endpoint), uint32(f.Head.Peer), uint32(f.Head.Rule) | more<<16})
+	return slices.Concat(half[:head], indexes, half[head:], raw(t, flowKey(key)))
+}
+
+// A number becomes narrower if it fits, and is never cut off.
+func TestUpgradeFromLayout5(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	old := h.pinOther("flows4", ofLayout5)
+	tags := h.pinOther("flow_tags4", func(spec *ebpf.MapSpec) { spec.Flags, spec.MaxEntries = 0, 1 })
+	must(t, old.Put(uint32(3), entryOfLayout5(t, 1, 0)))
+	must(t, old.Put(uint32(7), entryOfLayout5(t, 2, 1)))
+	setTag(t, tags, 3, 0xffff)
+	setTag(t, tags, 7, 0xfffe)
+	if _, err := loader.Open(h.root, loader.Config{OnDemand: true}); err == nil || !strings.Contains(err.Error(), "head.rule is too large") {
+		t.Fatalf("a rule's index that has no room: %v", err)
+	}
+	must(t, old.Put(uint32(7), entryOfLayout5(t, 2, 0)))
+	l := h.openMaps(128)
+	if u := l.Upgraded(); u == nil || u.Carried["flows4"] != 2 || len(u.Lost) != 0 {
+		t.Errorf("upgraded: %+v", u)
+	}
+	wantFlow(t, "the first", l, 1, flow(6))
+	wantFlow(t, "the second", l, 2, flow(6))
 }
 
 // Tags beside the entries of another layout, or a hash of another seed, would be a

@@ -52,7 +52,7 @@ func (f Flow) reply() halfKey {
 func flowOf(h half) Flow {
 	f := Flow{
 		Protocol: h.key.protocol, State: h.head.State,
-		Endpoint: h.head.Endpoint, Peer: h.head.Peer, Rule: h.head.Rule,
+		Endpoint: uint32(h.head.Endpoint), Peer: uint32(h.head.Peer), Rule: uint32(h.head.Rule),
 	}
 	if h.head.Direction == datapath.DirectionForward {
 		f.Source, f.Destination, f.Zone = h.key.src, h.key.dst, h.key.zone
@@ -137,9 +137,9 @@ func (m *Maps) newGenerations() *generations {
 // alive reports whether all that a flow depends on is as it was when the flow
 // began, as flow_alive of bpf/conntrack.h decides it.
 func (g *generations) alive(flow *datapath.FlowHead) bool {
-	return g.rule(flow.Rule) == generation{flow.RuleGeneration, true} &&
-		g.endpoint(flow.Endpoint) == generation{flow.EndpointGeneration, true} &&
-		(flow.Peer == 0 || g.endpoint(flow.Peer) == generation{flow.PeerGeneration, true})
+	return g.rule(uint32(flow.Rule)) == generation{flow.RuleGeneration, true} &&
+		g.endpoint(uint32(flow.Endpoint)) == generation{flow.EndpointGeneration, true} &&
+		(flow.Peer == 0 || g.endpoint(uint32(flow.Peer)) == generation{flow.PeerGeneration, true})
 }
 
 func (g *generations) rule(index uint32) generation {

@@ -129,8 +129,8 @@ func TestDeadFlowsAreNone(t *testing.T) {
 		"another rule":                   func(h *datapath.FlowHead) { h.RuleGeneration++ },
 		"another endpoint":               func(h *datapath.FlowHead) { h.EndpointGeneration++ },
 		"another peer":                   func(h *datapath.FlowHead) { h.PeerGeneration++ },
-		"a rule that cannot be":          func(h *datapath.FlowHead) { h.Rule = 1 << 30 },
-		"an endpoint that cannot be":     func(h *datapath.FlowHead) { h.Endpoint = 1 << 30 },
+		"a rule that cannot be":          func(h *datapath.FlowHead) { h.Rule = 1 << 15 },
+		"an endpoint that cannot be":     func(h *datapath.FlowHead) { h.Endpoint = 1 << 15 },
 		"seen by a CPU that was quicker": nil,
 	} {
 		head := alive

@@ -90,7 +90,7 @@ func TestAliasFlow(t *testing.T) {
 		f.fromContainer(d, sent)
 		head := datapath.FlowHead{
 			Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer,
-			BackZone: networkOne, Endpoint: f.b.index, Peer: d.index, Rule: aliasRule,
+			BackZone: networkOne, Endpoint: uint16(f.b.index), Peer: uint16(d.index), Rule: aliasRule,
 		}
 		back := head
 		back.Direction, back.Target, back.BackTarget = directionReply, targetPeer, targetEndpoint
@@ -290,7 +290,7 @@ func TestAliasTurnsOfFamilies(t *testing.T) {
 		sent := turn.to
 		sent.sport = 40000 + uint16(port)
 		f.fromContainer(d, sent)
-		if got := f.half(keyOf(sent, networkOne)).Head.Endpoint; got != turn.member {
+		if got := f.half(keyOf(sent, networkOne)).Head.Endpoint; got != uint16(turn.member) {
 			t.Errorf("connection %d, to %s: endpoint %d, want %d", port, sent.dst, got, turn.member)
 		}
 	}

@@ -49,11 +49,11 @@ func TestBridgeFromLoopback(t *testing.T) {
 
 			expectEqual(t, name+", forward half", withoutTimes(f.half(keyOf(sent, datapath.ZoneHost))), halfOf(inside, datapath.FlowHead{
 				State: flowReplied | flowConfirmed, Direction: directionForward, Target: targetStack, BackTarget: targetStack,
-				BackZone: networkOne, Endpoint: f.a.index,
+				BackZone: networkOne, Endpoint: uint16(f.a.index),
 			}))
 			expectEqual(t, name+", reply half", withoutTimes(f.half(keyOf(answer, networkOne))), halfOf(back, datapath.FlowHead{
 				State: flowReplied | flowConfirmed, Direction: directionReply, Target: targetStack, BackTarget: targetStack,
-				BackZone: datapath.ZoneHost, Endpoint: f.a.index,
+				BackZone: datapath.ZoneHost, Endpoint: uint16(f.a.index),
 			}))
 		}
 	})

@@ -36,12 +36,12 @@ func TestHairpin(t *testing.T) {
 			flow := f.half(keyOf(test.sent, test.sender.network))
 			expectEqual(t, name+", forward half", withoutTimes(flow), halfOf(inside, datapath.FlowHead{
 				State: flowReplied, Direction: directionForward, Target: targetEndpoint, BackTarget: targetPeer, Hops: 1,
-				BackZone: networkOne, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
+				BackZone: networkOne, Endpoint: uint16(f.a.index), Peer: uint16(test.sender.index), Rule: uint16(test.rule),
 			}))
 			flow = f.half(keyOf(answer, networkOne))
 			expectEqual(t, name+", reply half", withoutTimes(flow), halfOf(back, datapath.FlowHead{
 				State: flowReplied, Direction: directionReply, Target: targetPeer, BackTarget: targetEndpoint, Hops: 1,
-				BackZone: test.sender.network, Endpoint: f.a.index, Peer: test.sender.index, Rule: test.rule,
+				BackZone: test.sender.network, Endpoint: uint16(f.a.index), Peer: uint16(test.sender.index), Rule: uint16(test.rule),
 			}))
 		}
 	})
@@ -69,7 +69,7 @@ func TestHairpinToItself(t *testing.T) {
 			f.expect(name+", answer", verdict, out, redirect, back)
 
 			head := f.half(keyOf(answer, networkOne)).Head
-			if head.Target != targetPeer || head.Peer != f.a.index || head.Endpoint != f.a.index {
+			if head.Target != targetPeer || head.Peer != uint16(f.a.index) || head.Endpoint != uint16(f.a.index) {
 				t.Errorf("%s: the reply half is %+v", name, head)
 			}
 		}

@@ -44,13 +44,12 @@ type layoutEndpoint struct {
 }
 
 type layoutFlow4 struct {
-	_        structs.HostLayout
-	Head     layoutFlowHead
-	Src      uint32
-	Dst      uint32
-	Sport    uint16
-	Dport    uint16
-	Reserved [8]uint8
+	_     structs.HostLayout
+	Head  layoutFlowHead
+	Src   uint32
+	Dst   uint32
+	Sport uint16
+	Dport uint16
 }
 
 type layoutFlow6 struct {
@@ -60,7 +59,7 @@ type layoutFlow6 struct {
 	Dst      layoutAddr6
 	Sport    uint16
 	Dport    uint16
-	Reserved [8]uint8
+	Reserved [16]uint8
 }
 
 type layoutFlowEntry4 struct {
@@ -86,13 +85,13 @@ type layoutFlowHead struct {
 	BackZone           uint16
 	Hops               uint8
 	Alone              uint8
-	Endpoint           uint32
+	Endpoint           uint16
+	Peer               uint16
+	Rule               uint16
+	PolicyEpoch        uint16
 	EndpointGeneration uint32
-	Peer               uint32
 	PeerGeneration     uint32
-	Rule               uint32
 	RuleGeneration     uint32
-	PolicyEpoch        uint32
 }
 
 type layoutFlowKey4 struct {

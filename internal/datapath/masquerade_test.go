@@ -84,11 +84,11 @@ func masqueraded(f *fixture, sent, left frame, state uint8) conntrack {
 	return conntrack{
 		keyOf(sent, networkOne): halfOf(left, datapath.FlowHead{
 			State: state, Direction: directionForward, Target: targetOutside, BackTarget: targetEndpoint, Hops: 1,
-			BackZone: datapath.ZoneOutside, Endpoint: f.a.index, Rule: masqueradeOne,
+			BackZone: datapath.ZoneOutside, Endpoint: uint16(f.a.index), Rule: masqueradeOne,
 		}),
 		keyOf(answer, datapath.ZoneOutside): halfOf(back, datapath.FlowHead{
 			State: state, Direction: directionReply, Target: targetEndpoint, BackTarget: targetOutside, Hops: 1,
-			BackZone: networkOne, Endpoint: f.a.index, Rule: masqueradeOne,
+			BackZone: networkOne, Endpoint: uint16(f.a.index), Rule: masqueradeOne,
 		}),
 	}
 }

@@ -69,11 +69,11 @@ func publishedFlows(f *fixture, sent, inside frame, rule uint32, state uint8) co
 	return conntrack{
 		keyOf(sent, datapath.ZoneOutside): halfOf(inside, datapath.FlowHead{
 			State: state, Direction: directionForward, Target: targetEndpoint, BackTarget: targetOutside, Hops: 1,
-			BackZone: networkOne, Endpoint: f.a.index, Rule: rule,
+			BackZone: networkOne, Endpoint: uint16(f.a.index), Rule: uint16(rule),
 		}),
 		keyOf(inside.answer(f.a.station, 0), networkOne): halfOf(sent.answer(f.a.station, 0), datapath.FlowHead{
 			State: state, Direction: directionReply, Target: targetOutside, BackTarget: targetEndpoint, Hops: 1,
-			BackZone: datapath.ZoneOutside, Endpoint: f.a.index, Rule: rule,
+			BackZone: datapath.ZoneOutside, Endpoint: uint16(f.a.index), Rule: uint16(rule),
 		}),
 	}
 }

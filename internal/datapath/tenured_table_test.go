@@ -82,7 +82,7 @@ func TestTenuredTableKeepsAll(t *testing.T) {
 			}
 		}
 		for _, n := range keys {
-			flow.Head.Peer = n // anything that tells it from others
+			flow.Head.Peer = uint16(n) // anything that tells it from others
 			if table.do(datapath.FlowPut, numberedKey(n), flow) != datapath.FlowDone {
 				t.Fatalf("key %d is not taken", n)
 			}
@@ -92,7 +92,7 @@ func TestTenuredTableKeepsAll(t *testing.T) {
 		}
 		all := table.read()
 		for _, n := range keys {
-			if got, ok := all[numberedKey(n)]; !ok || got.Head.Peer != n {
+			if got, ok := all[numberedKey(n)]; !ok || got.Head.Peer != uint16(n) {
 				t.Errorf("key %d: %+v, %v", n, got, ok)
 			}
 		}
@@ -121,12 +121,12 @@ func TestTenuredTagsCollide(t *testing.T) {
 			keys = places[place]
 		}
 		for i, n := range keys {
-			flow.Head.Peer = uint32(i)
+			flow.Head.Peer = uint16(i)
 			table.write(map[datapath.FlowKey4]datapath.Flow4{numberedKey(n): flow})
 		}
 		all := table.read()
 		for i, n := range keys {
-			if got, ok := all[numberedKey(n)]; !ok || got.Head.Peer != uint32(i) {
+			if got, ok := all[numberedKey(n)]; !ok || got.Head.Peer != uint16(i) {
 				t.Errorf("key %d of %d: %+v, %v", i, len(keys), got, ok)
 			}
 		}

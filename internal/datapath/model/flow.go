@@ -95,8 +95,8 @@ func (f *Flow) half(key Key) Half {
 	head := datapath.FlowHead{
 		Created: f.created, Seen: f.seen[f.side(key)], State: f.state, Target: f.target, BackTarget: f.backTarget,
 		BackZone: f.Back.Zone, Hops: f.hops,
-		Endpoint: f.endpoint.index, EndpointGeneration: f.endpoint.generation,
-		Peer: f.peer.index, PeerGeneration: f.peer.generation, Rule: f.rule.index, RuleGeneration: f.rule.generation,
+		Endpoint: uint16(f.endpoint.index), EndpointGeneration: f.endpoint.generation,
+		Peer: uint16(f.peer.index), PeerGeneration: f.peer.generation, Rule: uint16(f.rule.index), RuleGeneration: f.rule.generation,
 	}
 	if key != f.Forward {
 		head.Direction, head.Target, head.BackTarget, head.BackZone = 1, f.backTarget, f.target, f.Forward.Zone
