@@ -142,7 +142,7 @@ __noinline int flow_over(const struct flow_head *flow, __u8 protocol, __u32 now)
 }
 
 /* How many seconds pass before a packet of a tenured flow tells the other half, too, that it came. */
-#define SEEN_TOGETHER 16
+#define SEEN_TOGETHER 64
 
 /*
  * flow_note_time notes when a packet came that changes nothing else; false when the other

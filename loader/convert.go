@@ -2,7 +2,6 @@ package loader
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -105,11 +104,11 @@ func reserved(name string) bool {
 func (c conversion) apply(from []byte) ([]byte, error) {
 	to := make([]byte, c.size)
 	for _, m := range c.moves {
-		kept := from[m.from : m.from+m.size]
-		if left := from[m.from+m.size:][:m.without]; !isZero(left) {
-			return nil, fmt.Errorf("%s is too large for %d bytes: %x", m.name, m.size, append(slices.Clone(kept), left...))
+		end := m.from + m.size
+		if !isZero(from[end : end+m.without]) {
+			return nil, fmt.Errorf("%w: %s is too large for %d bytes; run `sluice system reset` first", ErrLayout, m.name, m.size)
 		}
-		copy(to[m.to:], kept)
+		copy(to[m.to:], from[m.from:end])
 	}
 	return to, nil
 }

@@ -10,7 +10,7 @@ import (
 // field is where a key or value has something.
 type field struct {
 	offset, size int
-	number       bool // in host byte order: it may become wider
+	number       bool // in host byte order: it may become wider or narrower
 }
 
 // fieldsOf returns what a type has, by name: "head.created". A type without

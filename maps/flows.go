@@ -135,7 +135,7 @@ func (m *Maps) newGenerations() *generations {
 }
 
 // alive reports whether all that a flow depends on is as it was when the flow
-// began, as flow_alive of bpf/conntrack.h decides it.
+// began, as flow_alive of bpf/state.h decides it.
 func (g *generations) alive(flow *datapath.FlowHead) bool {
 	return g.rule(uint32(flow.Rule)) == generation{flow.RuleGeneration, true} &&
 		g.endpoint(uint32(flow.Endpoint)) == generation{flow.EndpointGeneration, true} &&

@@ -33,6 +33,7 @@ func (f *fixture) inItsFirstSecond(open func() conversation) conversation {
 	f.t.Helper()
 	f.program(datapath.HookContainer) // whose loading takes longer
 	f.program(datapath.HookUplink)
+	ends := f.waitingEnds()
 	for range 10 {
 		c := open()
 		if head := f.half(c.forward).Head; head.Seen-head.Created <= 1 { // by the programs' clock
@@ -40,6 +41,7 @@ func (f *fixture) inItsFirstSecond(open func() conversation) conversation {
 		}
 		f.evict(c.forward)
 		f.evict(c.back)
+		f.setWaitingEnds(ends)
 	}
 	f.t.Fatal("no flow is confirmed in its first second")
 	return conversation{}

@@ -37,7 +37,7 @@ func (f *fixture) older(seconds uint32) {
 
 // seenTogether is how many seconds a packet of a tenured flow may leave the other
 // half's time alone (SEEN_TOGETHER).
-const seenTogether = 16
+const seenTogether = 64
 
 // TestFlowsProveThemselves covers when a flow leaves the nursery: answered,
 // taken up again, and after its first second; and that either half does it.

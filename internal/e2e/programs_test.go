@@ -135,13 +135,16 @@ func sendBack(conn net.Conn) {
 }
 
 // tcpAsk connects to ADDR:PORT and prints the first line that comes.
-func tcpAsk(args []string) error {
-	conn, err := net.DialTimeout("tcp", args[0], askTimeout)
+func tcpAsk(args []string) error { return askStream(args[0], answerTimeout) }
+
+// askStream does so, if the line comes in time.
+func askStream(addr string, patience time.Duration) error {
+	conn, err := net.DialTimeout("tcp", addr, askTimeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
@@ -184,7 +187,7 @@ func udpPeer(args []string) error {
 	return nil
 }
 
-// tcpAskLoop is tcpAsk N times with a pause of DURATION; none may fail.
+// tcpAskLoop is tcpAsk N times with a pause of DURATION; none may fail, or take a second.
 func tcpAskLoop(args []string) error {
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -195,7 +198,7 @@ func tcpAskLoop(args []string) error {
 		return err
 	}
 	for i := range n {
-		if err := tcpAsk(args[:1]); err != nil {
+		if err := askStream(args[0], askTimeout); err != nil {
 			return fmt.Errorf("connection %d of %d: %w", i+1, n, err)
 		}
 		time.Sleep(pause)
@@ -222,7 +225,7 @@ func tcpAskOn(args []string) error {
 			return err
 		case <-time.After(pause):
 		}
-		if err := tcpAsk(args[:1]); err != nil {
+		if err := askStream(args[0], askTimeout); err != nil {
 			return fmt.Errorf("connection %d: %w", n+1, err)
 		}
 	}
