@@ -141,9 +141,6 @@ __noinline int flow_over(const struct flow_head *flow, __u8 protocol, __u32 now)
 	return !flow || !flow_goes_on(flow, protocol, 0, now);
 }
 
-/* How many seconds pass before a packet of a tenured flow tells the other half, too, that it came. */
-#define SEEN_TOGETHER 64
-
 /*
  * flow_note_time notes when a packet came that changes nothing else; false when the other
  * half has to be told. That costs as much as the packet, where there are many flows.

@@ -198,6 +198,9 @@ struct flow_head {
 
 _Static_assert(MAX_ENDPOINTS <= 1 << 16 && MAX_RULES <= 1 << 16, "flows note indexes of 16 bits");
 
+/* How many seconds pass before a packet of a tenured flow tells the other half, too, that it came. */
+#define SEEN_TOGETHER 64
+
 /* The addresses and ports that this half's packets get. */
 struct flow4 {
 	struct flow_head head;

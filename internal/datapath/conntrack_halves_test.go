@@ -21,11 +21,11 @@ func TestEvictedHalfComesBack(t *testing.T) {
 		f.expectFlows(want)
 
 		f.evict(c.back)
-		f.age(seenTogether) // so that the other half is told, tenured or not
+		f.age(model.SeenTogether) // so that the other half is told, tenured or not
 		c.sends(0)
 		f.expectFlows(want)
 		f.evict(c.forward)
-		f.age(seenTogether)
+		f.age(model.SeenTogether)
 		c.receives(0)
 		f.expectFlows(want)
 	})

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-net/sluice/internal/datapath"
+	"github.com/sluice-net/sluice/internal/datapath/model"
 )
 
 // uptime is the datapath's clock: seconds of CLOCK_MONOTONIC.
@@ -44,6 +45,7 @@ func TestConstants(t *testing.T) {
 		"FLOW_FIN_REPLY":      flowFINReply,
 		"FLOW_RESET":          flowReset,
 		"FLOW_TENURED":        flowTenured,
+		"SEEN_TOGETHER":       model.SeenTogether,
 		"FLOW_WAYS":           datapath.FlowWays,
 		"FLOW_PUT":            datapath.FlowPut,
 		"FLOW_ERASE":          datapath.FlowErase,

@@ -116,7 +116,7 @@ func (f *fixture) expectOneWay(what string, at sight, halves conntrack, rule uin
 
 func (f *fixture) expectBothWays(what string, at sight, flags uint32, halves conntrack, rule uint32, raw []byte) outcome {
 	f.t.Helper()
-	short, long := f.meets(at, flags, halves, 0, rule, raw), f.meets(at, flags, halves, seenTogether, rule, raw)
+	short, long := f.meets(at, flags, halves, 0, rule, raw), f.meets(at, flags, halves, model.SeenTogether, rule, raw)
 	expectEqual(f.t, what, short, long)
 	return short
 }

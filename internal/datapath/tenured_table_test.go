@@ -300,7 +300,7 @@ func TestTimeIsToldSeldom(t *testing.T) {
 		c.sends(ack)
 		f.expectTiers("before", 0, 2)
 		for _, flags := range []uint8{ack, ack | fin} { // by the fast path, and by the slow one
-			for ago, together := range map[uint32]bool{1: false, seenTogether - 1: false, seenTogether: true, 3 * seenTogether: true} {
+			for ago, together := range map[uint32]bool{1: false, model.SeenTogether - 1: false, model.SeenTogether: true, 3 * model.SeenTogether: true} {
 				own, other := f.seenAfter(c, flags, ago)
 				if own != 0 || (other == 0) != together {
 					t.Errorf("flags %#x, after %d s: the halves were last seen %d and %d s ago", flags, ago, own, other)
@@ -317,7 +317,7 @@ func (f *fixture) seenAfter(c conversation, flags uint8, ago uint32) (own, other
 	now := f.half(c.forward).Head.Seen // by the programs' clock
 	for range 10 {
 		f.editHeads(func(head *datapath.FlowHead) {
-			head.Created, head.Seen = now-2*seenTogether-ago, now-ago
+			head.Created, head.Seen = now-2*model.SeenTogether-ago, now-ago
 			if flags&fin != 0 { // it is not the first
 				head.State |= datapath.FlowFINForward
 			}

@@ -35,10 +35,6 @@ func (f *fixture) older(seconds uint32) {
 	})
 }
 
-// seenTogether is how many seconds a packet of a tenured flow may leave the other
-// half's time alone (SEEN_TOGETHER).
-const seenTogether = 64
-
 // TestFlowsProveThemselves covers when a flow leaves the nursery: answered,
 // taken up again, and after its first second; and that either half does it.
 func TestFlowsProveThemselves(t *testing.T) {
@@ -186,7 +182,7 @@ func TestTenuredHalfComesBack(t *testing.T) {
 		f.older(10)
 		c.sends(ack)
 		f.evict(c.back)
-		f.older(seenTogether)
+		f.older(model.SeenTogether)
 		c.sends(ack)
 		f.expectTiers("evicted", 0, 2)
 
@@ -194,7 +190,7 @@ func TestTenuredHalfComesBack(t *testing.T) {
 		half.Head.State &^= flowTenured
 		f.evict(c.forward)
 		f.writeHalf("nursery", c.forward, half)
-		f.older(seenTogether)
+		f.older(model.SeenTogether)
 		c.sends(ack)
 		f.expectTiers("left behind", 0, 2)
 		c.expectAlive("after both")

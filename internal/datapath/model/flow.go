@@ -216,12 +216,15 @@ func (m *Model) touch(f *Flow, key Key, p *packet) bool {
 	return m.bringBack(f, other)
 }
 
+// SeenTogether is how many seconds a packet of a tenured flow may leave the other
+// half's time alone.
+const SeenTogether = 64
+
 // noteTime notes when a packet came that changes nothing else, false when the other
 // half has to be told: of a young flow always, of others once in so many seconds.
 func (m *Model) noteTime(f *Flow, side int) bool {
-	const together = 16
 	seen := &f.seen[side]
-	if *seen != m.Now && (f.state&flowTenured == 0 || (m.Now-f.created)/together != (*seen-f.created)/together) {
+	if *seen != m.Now && (f.state&flowTenured == 0 || (m.Now-f.created)/SeenTogether != (*seen-f.created)/SeenTogether) {
 		return false
 	}
 	*seen = m.Now
